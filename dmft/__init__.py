@@ -1,0 +1,44 @@
+"""Dynamical mean field theory of wide and deep networks: state a problem, solve its limit, check it, store it, draw it."""
+
+import importlib
+
+_exports = {
+    "DeepLinear": "networks",
+    "GaussianData": "data",
+    "StructuredData": "data",
+    "Dataset": "data",
+    "GradientDescent": "training",
+    "OnlineSGD": "training",
+    "MinibatchSGD": "training",
+    "solve": "solve",
+    "march": "solve",
+    "resume": "solve",
+    "memory_estimate": "solve",
+    "Trajectory": "trajectory",
+    "Status": "trajectory",
+    "load": "storage",
+    "simulate": "simulate",
+    "Ensemble": "simulate",
+    "compare": "compare",
+    "Verdict": "compare",
+    "about": "about",
+    "SolverError": "errors",
+    "StorageError": "errors",
+    "EdgeOfStabilityWarning": "errors",
+}
+_modules = ("datasets", "plot", "figures")
+
+
+def __getattr__(name):
+    if name in _exports:
+        value = getattr(importlib.import_module(f".{_exports[name]}", __name__), name)
+    elif name in _modules:
+        value = importlib.import_module(f".{name}", __name__)
+    else:
+        raise AttributeError(f"module 'dmft' has no attribute {name!r}")
+    globals()[name] = value
+    return value
+
+
+def __dir__():
+    return sorted([*_exports, *_modules])

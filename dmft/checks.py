@@ -1,0 +1,90 @@
+"""Checks of user input: every error names the argument, what was given and what is allowed."""
+
+import math
+from numbers import Integral, Real
+
+import numpy as np
+
+
+def fail(name, value, allowed, error=ValueError):
+    """Raise `error` saying that argument `name` is `value` but must be `allowed`."""
+    raise error(f"{name} must be {allowed}; got {value!r}")
+
+
+def integer(name, value, minimum):
+    """Return `value` as int; it must be an integer (bool excluded) of at least `minimum`."""
+    allowed = f"an integer >= {minimum}"
+    if isinstance(value, bool) or not isinstance(value, Integral):
+        fail(name, value, allowed, TypeError)
+    if value < minimum:
+        fail(name, value, allowed)
+    return int(value)
+
+
+def number(name, value, allowed, condition, infinite=False):
+    """Return `value` as float; it must be a real number, finite unless `infinite`, that meets `condition`."""
+    if isinstance(value, bool) or not isinstance(value, Real):
+        fail(name, value, allowed, TypeError)
+    value = float(value)
+    if math.isnan(value) or (math.isinf(value) and not infinite) or not condition(value):
+        fail(name, value, allowed)
+    return value
+
+
+def positive(name, value):
+    """Return `value` as a finite float > 0."""
+    return number(name, value, "a finite number > 0", lambda v: v > 0)
+
+
+def positive_or_inf(name, value):
+    """Return `value` as a float > 0, `math.inf` allowed."""
+    return number(name, value, "a number > 0 or math.inf", lambda v: v > 0, infinite=True)
+
+
+def nonnegative(name, value):
+    """Return `value` as a finite float >= 0."""
+    return number(name, value, "a finite number >= 0", lambda v: v >= 0)
+
+
+def flag(name, value):
+    """Return `value` as bool; only True and False are accepted."""
+    if not isinstance(value, (bool, np.bool_)):
+        fail(name, value, "True or False", TypeError)
+    return bool(value)
+
+
+def choice(name, value, valid):
+    """Return `value`; it must be one of the strings `valid`."""
+    if value not in valid:
+        fail(name, value, "one of " + ", ".join(repr(v) for v in valid))
+    return value
+
+
+def array(name, value, shape, dtype=float):
+    """Return `value` as a read-only finite array. `shape` is a tuple of sizes; None or a symbol stands for any size."""
+    symbolic = "(" + ", ".join("any" if s is None else str(s) for s in shape) + ("," if len(shape) == 1 else "") + ")"
+    try:
+        result = np.array(value, dtype=dtype)
+    except (TypeError, ValueError):
+        fail(name, value, f"a numeric array of shape {symbolic}", TypeError)
+    if result.ndim != len(shape) or any(isinstance(s, int) and s != n for s, n in zip(shape, result.shape)):
+        raise ValueError(f"{name} must be an array of shape {symbolic}; got shape {result.shape}")
+    if result.size == 0:
+        raise ValueError(f"{name} must not be empty; got shape {result.shape}")
+    if not np.all(np.isfinite(result)):
+        raise ValueError(f"{name} must be finite; got an array with inf or nan")
+    result.setflags(write=False)
+    return result
+
+
+def covariance(name, value, size=None):
+    """Return `value` as a symmetric positive semidefinite (C, C) array."""
+    result = array(name, value, (size, size))
+    if result.shape[0] != result.shape[1]:
+        raise ValueError(f"{name} must be a square (C, C) matrix; got shape {result.shape}")
+    scale = np.abs(result).max()
+    if not np.allclose(result, result.T, rtol=0, atol=1e-12 * scale):
+        raise ValueError(f"{name} must be symmetric; the largest asymmetry is {np.abs(result - result.T).max():.3g}")
+    if np.linalg.eigvalsh(result)[0] < -1e-10 * scale:
+        raise ValueError(f"{name} must be positive semidefinite; its smallest eigenvalue is {np.linalg.eigvalsh(result)[0]:.3g}")
+    return result

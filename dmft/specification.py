@@ -1,0 +1,80 @@
+"""What all specifications (network, data, training) share: equality, JSON form, and the registry that reads it back."""
+
+import dataclasses
+import hashlib
+import json
+import math
+
+import numpy as np
+
+_registry = {}
+
+
+def _encode(value):
+    if isinstance(value, np.ndarray):
+        return _encode(value.tolist())
+    if isinstance(value, (tuple, list)):
+        return [_encode(v) for v in value]
+    if isinstance(value, float) and math.isinf(value):
+        return "inf"
+    return value
+
+
+def _decode(value):
+    if isinstance(value, list):
+        return [_decode(v) for v in value]
+    return math.inf if value == "inf" else value
+
+
+class Specification:
+    """Base of the frozen dataclasses that state a problem. Two are equal when their JSON forms are equal."""
+
+    def __init_subclass__(cls):
+        _registry[cls.__name__] = cls
+
+    def to_dict(self):
+        """JSON-able dictionary: the class name under ``"type"`` and every field; infinity is written ``"inf"``."""
+        return {"type": type(self).__name__} | {f.name: _encode(getattr(self, f.name)) for f in dataclasses.fields(self)}
+
+    def __eq__(self, other):
+        return isinstance(other, Specification) and self.to_dict() == other.to_dict()
+
+    def __hash__(self):
+        return hash(canonical_json(self.to_dict()))
+
+
+def from_dict(dictionary):
+    """Rebuild a specification from `Specification.to_dict`.
+
+    Raises
+    ------
+    ValueError
+        If ``"type"`` is missing or unknown, or a field does not exist; the message lists the valid names.
+    """
+    fields = dict(dictionary)
+    kind = fields.pop("type", None)
+    if kind not in _registry:
+        raise ValueError(f"type must be one of {', '.join(sorted(_registry))}; got {kind!r}")
+    cls = _registry[kind]
+    valid = [f.name for f in dataclasses.fields(cls)]
+    unknown = sorted(set(fields) - set(valid))
+    if unknown:
+        raise ValueError(f"{kind} has no field {unknown[0]!r}; valid fields are {', '.join(valid)}")
+    return cls(**{name: _decode(value) for name, value in fields.items()})
+
+
+def canonical_json(dictionary):
+    """JSON text with sorted keys and no free choices, so that equal problems have equal text."""
+    return json.dumps(dictionary, sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
+def fingerprint(dictionary):
+    """SHA-256 of `canonical_json`, in hex."""
+    return hashlib.sha256(canonical_json(dictionary).encode()).hexdigest()
+
+
+def check_type(name, value, classes):
+    """Raise TypeError naming the argument unless `value` is an instance of one of `classes`."""
+    if not isinstance(value, tuple(classes)):
+        allowed = " or ".join(c.__name__ for c in classes)
+        raise TypeError(f"{name} must be a {allowed}; got {type(value).__name__}")

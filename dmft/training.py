@@ -1,0 +1,138 @@
+"""Training a user can state: gradient descent and its stochastic forms, all with the same linear optimizers."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from . import checks
+from .specification import Specification
+
+
+class Optimizer:
+    """What the training classes share: checks of the optimizer's arguments and the learning-rate schedule.
+
+    One step, from W(0) and buffer m = 0 (theory/deep_linear.md, section 2; PyTorch's order of operations, no dampening):
+    coupled decay  g = G - lambda W;  m = mu m + g;  W += eta m,  Nesterov  W += eta (g + mu m);
+    decoupled decay  W *= 1 - eta lambda  first, then the same with g = G.
+    """
+
+    def _check_optimizer(self):
+        def put(name, value):
+            object.__setattr__(self, name, value)
+
+        put("steps", checks.integer("steps", self.steps, 1))
+        put("learning_rate", self._checked_learning_rate())
+        put("momentum", checks.number("momentum", self.momentum, "a number in [0, 1)", lambda v: 0 <= v < 1))
+        put("nesterov", checks.flag("nesterov", self.nesterov))
+        put("weight_decay", checks.nonnegative("weight_decay", self.weight_decay))
+        put("decoupled", checks.flag("decoupled", self.decoupled))
+        if self.nesterov and self.momentum == 0:
+            raise ValueError("nesterov=True needs momentum > 0; got momentum=0.0")
+        if self.decoupled and self.weight_decay == 0:
+            raise ValueError("decoupled=True needs weight_decay > 0; got weight_decay=0.0")
+
+    def _checked_learning_rate(self):
+        rate = self.learning_rate
+        if callable(rate):
+            rate = [rate(step) for step in range(self.steps)]
+        if np.ndim(rate) == 0:
+            return checks.positive("learning_rate", rate)
+        rates = checks.array("learning_rate", rate, (None,))
+        if len(rates) != self.steps:
+            raise ValueError(f"learning_rate must be a number, a callable, or one number per step (steps = {self.steps}); got {len(rates)} numbers")
+        if np.any(rates < 0):
+            raise ValueError(f"learning_rate must be >= 0 at every step; the smallest given is {rates.min()}")
+        return rates
+
+    @property
+    def learning_rates(self):
+        """eta_t for every step, shape (steps,)."""
+        return np.broadcast_to(np.asarray(self.learning_rate, dtype=float), (self.steps,))
+
+
+@dataclass(frozen=True, eq=False)
+class GradientDescent(Optimizer, Specification):
+    """Full-batch gradient descent on the training set (on the population when ``sample_ratio=math.inf``).
+
+    Parameters
+    ----------
+    learning_rate : float, array_like of shape (steps,), or callable(step)
+        eta; the raw rate of the weights is eta gamma^2 N_L. A callable is evaluated once at every step and stored as an array.
+    steps : int
+        Number of gradient steps.
+    momentum : float
+        mu in [0, 1): heavy ball, or Nesterov's form with `nesterov`. With Nesterov the loss is at the look-ahead point.
+    nesterov : bool
+    weight_decay : float
+        lambda: W += eta (G - lambda W); with `decoupled`, W *= 1 - eta lambda before the step.
+    decoupled : bool
+    """
+
+    learning_rate: float | np.ndarray
+    steps: int
+    momentum: float = 0.0
+    nesterov: bool = False
+    weight_decay: float = 0.0
+    decoupled: bool = False
+
+    def __post_init__(self):
+        self._check_optimizer()
+
+
+@dataclass(frozen=True, eq=False)
+class OnlineSGD(Optimizer, Specification):
+    """One-pass stochastic gradient descent: a fresh batch of ``batch_ratio * D`` samples at every step.
+
+    Parameters as in `GradientDescent`, and
+
+    batch_ratio : float
+        Batch size over input dimension. The data's ``sample_ratio`` must be large enough for one pass
+        (at least steps * batch_ratio), or ``math.inf``.
+    """
+
+    learning_rate: float | np.ndarray
+    steps: int
+    batch_ratio: float = 1.0
+    momentum: float = 0.0
+    nesterov: bool = False
+    weight_decay: float = 0.0
+    decoupled: bool = False
+
+    def __post_init__(self):
+        self._check_optimizer()
+        object.__setattr__(self, "batch_ratio", checks.positive("batch_ratio", self.batch_ratio))
+
+
+@dataclass(frozen=True, eq=False)
+class MinibatchSGD(Optimizer, Specification):
+    """Stochastic gradient descent on a fixed training set: a fresh random subset of its P samples at every step.
+
+    Parameters as in `GradientDescent`, and
+
+    batch_fraction : float
+        Size of the subset over P, in (0, 1].
+    """
+
+    learning_rate: float | np.ndarray
+    steps: int
+    batch_fraction: float = 0.25
+    momentum: float = 0.0
+    nesterov: bool = False
+    weight_decay: float = 0.0
+    decoupled: bool = False
+
+    def __post_init__(self):
+        self._check_optimizer()
+        fraction = checks.number("batch_fraction", self.batch_fraction, "a number in (0, 1]", lambda v: 0 < v <= 1)
+        object.__setattr__(self, "batch_fraction", fraction)
+
+
+def check_combination(data, training):
+    """Raise ValueError, with the reason, where data and training contradict each other."""
+    if isinstance(training, OnlineSGD) and data.sample_ratio < training.steps * training.batch_ratio:
+        raise ValueError(
+            f"sample_ratio must be math.inf or at least steps * batch_ratio = {training.steps * training.batch_ratio:g} for one-pass OnlineSGD, "
+            f"which never sees a sample twice; got {data.sample_ratio:g}. For repeated samples take MinibatchSGD"
+        )
+    if isinstance(training, MinibatchSGD) and data.sample_ratio == np.inf:
+        raise ValueError("sample_ratio must be finite for MinibatchSGD, which reuses a training set; got inf. For fresh samples take OnlineSGD")
