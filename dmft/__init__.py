@@ -1,6 +1,15 @@
 """Dynamical mean field theory of wide and deep networks: state a problem, solve its limit, check it, store it, draw it."""
 
 import importlib
+import sys
+import types
+
+from . import _shadow
+
+__version__ = "0.1.0"
+
+for _name in ("solvers", "derivations"):
+    _shadow.check(_name)
 
 _exports = {
     "DeepLinear": "networks",
@@ -42,3 +51,15 @@ def __getattr__(name):
 
 def __dir__():
     return sorted([*_exports, *_modules])
+
+
+class _Package(types.ModuleType):
+    """Keeps ``dmft.solve`` the function: importing the submodule of the same name would put the module in its place."""
+
+    def __setattr__(self, name, value):
+        if name in _exports and isinstance(value, types.ModuleType):
+            value = getattr(value, name)
+        super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Package
