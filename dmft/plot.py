@@ -1,0 +1,182 @@
+"""Figures of trajectories, ensembles and verdicts. Every function draws into the axes it is given, or makes a figure, and never shows it."""
+
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.colors import LogNorm, Normalize
+from matplotlib.ticker import MaxNLocator
+
+from . import checks
+
+STYLE = Path(__file__).with_name("dmft.mplstyle")
+
+_LOSSES = {"test": "#0072B2", "train": "#D55E00"}
+_FAINT_SEEDS = 16
+_MARKERS = 12
+
+
+def loss(trajectory=None, ensemble=None, ax=None, which=("test", "train")):
+    """Loss curves: the theory as lines, finite networks as markers (mean), band (one standard error) and faint lines (single seeds).
+
+    Parameters
+    ----------
+    trajectory : Trajectory, optional
+    ensemble : Ensemble, optional
+        At least one of the two is needed.
+    ax : matplotlib.axes.Axes, optional
+        Default: the axes of a new figure.
+    which : sequence of {"test", "train"}
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+
+    Raises
+    ------
+    ValueError
+        If there is nothing to draw or `which` holds another name.
+    """
+    if trajectory is None and ensemble is None:
+        raise ValueError("trajectory and ensemble are both None; give at least one of them")
+    which = (which,) if isinstance(which, str) else tuple(which)
+    for name in which:
+        checks.choice("which", name, tuple(_LOSSES))
+    with plt.style.context(STYLE):
+        ax = plt.subplots()[1] if ax is None else ax
+        for name in which:
+            if ensemble is not None:
+                _draw_ensemble(ax, ensemble, name)
+            if trajectory is not None:
+                theory = getattr(trajectory, f"{name}_loss")
+                ax.plot(trajectory.times, _positive(theory), color=_LOSSES[name], label=f"{name}, theory", zorder=3)
+        ax.set_yscale("log")
+        ax.set_xlabel("gradient step $t$")
+        ax.set_ylabel("loss")
+        ax.margins(x=0.02)
+        ax.legend(loc="lower left", bbox_to_anchor=(0.0, 1.0), ncols=len(which), borderaxespad=0.2)
+    return ax
+
+
+def _draw_ensemble(ax, ensemble, name):
+    times, losses, color = ensemble.times, getattr(ensemble, f"{name}_loss"), _LOSSES[name]
+    mean = ensemble.mean(f"{name}_loss")
+    if 1 < ensemble.seeds <= _FAINT_SEEDS:
+        ax.plot(times, _positive(losses.T), color=color, linewidth=0.4, alpha=0.25, zorder=1)
+    if ensemble.seeds > 1:
+        error = ensemble.standard_error(f"{name}_loss")
+        ax.fill_between(times, _positive(mean - error), _positive(mean + error), color=color, alpha=0.3, linewidth=0, zorder=2)
+    shown = np.unique(np.linspace(0, len(times) - 1, _MARKERS).round().astype(int))
+    label = f"{name}, {ensemble.seeds} networks"
+    ax.plot(times[shown], _positive(mean[shown]), "o", color=color, markerfacecolor="white", markeredgewidth=0.8, label=label, zorder=4)
+
+
+def _positive(values):
+    """`values` with everything that a logarithmic axis cannot show (round-off below zero, inf after divergence) left out."""
+    return np.where(np.isfinite(values) & (values > 0), values, np.nan)
+
+
+def kernels(trajectory, names=("h", "g"), axes=None):
+    """Two-time correlations C(t, s) of the fields `names` in every layer, one colour bar each.
+
+    Parameters
+    ----------
+    trajectory : Trajectory
+    names : sequence of str
+        "h" and "g" are drawn once per hidden layer, "v", "delta" and "u" once.
+    axes : sequence of matplotlib.axes.Axes, optional
+        As many as there are maps, in the order of `names`, layer by layer. Default: a new figure with one row per name
+        (one row in all if there is one map per name).
+
+    Returns
+    -------
+    ndarray of matplotlib.axes.Axes, one-dimensional
+
+    Raises
+    ------
+    ValueError
+        If the number of `axes` does not match; `Trajectory.correlation` refuses unknown names.
+    """
+    names = (names,) if isinstance(names, str) else tuple(names)
+    depth = trajectory.network.depth
+    maps = [(name, layer) for name in names for layer in (range(1, depth + 1) if name in ("h", "g") else (1,))]
+    correlations = [trajectory.correlation(name, layer=layer) for name, layer in maps]
+    with plt.style.context(STYLE):
+        if axes is None:
+            axes = _grid(maps, names)
+        axes = np.atleast_1d(np.asarray(axes, dtype=object)).ravel()
+        if len(axes) != len(maps):
+            raise ValueError(f"axes must hold {len(maps)} axes, one per map; got {len(axes)}")
+        for ax, (name, layer), correlation in zip(axes, maps, correlations):
+            _two_time_map(ax, correlation, trajectory.times, _symbol(name, layer))
+    return axes
+
+
+def _grid(maps, names):
+    rows = [[f"{n}{layer}" for n, layer in maps if n == name] for name in names]
+    if len(maps) == len(names):
+        rows = [sum(rows, [])]
+    columns = max(map(len, rows))
+    figure, axes = plt.subplot_mosaic(
+        [row + ["."] * (columns - len(row)) for row in rows],
+        figsize=(2.1 * columns + 0.3, 1.9 * len(rows)),
+    )
+    return list(axes.values())
+
+
+def _symbol(name, layer):
+    return {
+        "h": f"$C_h^{{({layer})}}(t, s)$",
+        "g": f"$C_g^{{({layer})}}(t, s)$",
+        "v": "$C_v(t, s)$",
+        "delta": r"$C_\Delta(t, s)$",
+        "u": "$C_u(t, s)$",
+    }[name]
+
+
+def _two_time_map(ax, correlation, times, title):
+    """One map with the time s along x and t along y."""
+    half = (times[1] - times[0]) / 2
+    start, end = times[0] - half, times[-1] + half
+    colours, norm, extend = _colour_scale(correlation[np.isfinite(correlation)])
+    image = ax.imshow(np.maximum(correlation, norm.vmin), extent=(start, end, start, end), cmap=colours, norm=norm)
+    for axis in (ax.xaxis, ax.yaxis):
+        axis.set_major_locator(MaxNLocator(4, integer=True))
+    ax.spines[:].set_visible(True)
+    ax.set(xlabel="$s$", ylabel="$t$", title=title)
+    ax.figure.colorbar(image, ax=ax, shrink=0.85, pad=0.03, extend=extend).outline.set_linewidth(0.5)
+
+
+def _colour_scale(values):
+    """Colour map, norm, extended end: diverging for values of both signs, logarithmic where they span decades, linear otherwise."""
+    low, high = values.min(), values.max()
+    peak = max(-low, high)
+    if low < -1e-3 * peak:
+        return "RdBu_r", Normalize(-peak, peak), "neither"
+    if low < 0.05 * peak:
+        floor = max(low, 1e-5 * peak)
+        return "viridis", LogNorm(floor, peak), "neither" if low == floor else "min"
+    return "viridis", Normalize(low, high), "neither"
+
+
+def zscores(verdict, ax=None):
+    """Deviation of finite networks from the theory over time, in standard errors of their mean.
+
+    Parameters
+    ----------
+    verdict : Verdict
+    ax : matplotlib.axes.Axes, optional
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+    """
+    with plt.style.context(STYLE):
+        ax = plt.subplots(figsize=(3.6, 2.2))[1] if ax is None else ax
+        ax.axhline(0.0, color="0.6", linewidth=0.7)
+        ax.plot(verdict.zscores, color=_LOSSES["test"], label="test")
+        ax.plot(verdict.train_zscores, color=_LOSSES["train"], label="train")
+        ax.set_xlabel("gradient step $t$")
+        ax.set_ylabel("(networks − theory) / s.e.")
+        ax.legend(loc="lower left", bbox_to_anchor=(0.0, 1.0), ncols=2, borderaxespad=0.2)
+    return ax
