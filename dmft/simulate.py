@@ -22,8 +22,8 @@ from .networks import DeepLinear
 from .specification import Specification, check_type
 from .training import GradientDescent, MinibatchSGD, OnlineSGD, check_combination
 
-MEMORY_LIMIT = 32 * 2**30
 FLUSH_RANK = 32
+MOMENTUM_FLUSH_RANK = 128
 
 
 @dataclass(frozen=True, eq=False)
@@ -157,12 +157,12 @@ def simulate(network, data, training, *, dim=None, seeds=8, rng=0, progress=True
         dim = _checked_inputs(inputs, network, dim)
     dim = checks.integer("dim", dim, 1)
     seeds = checks.integer("seeds", seeds, 1)
-    workers = checks.integer("workers", workers, 1)
+    workers = min(seeds, checks.integer("workers", workers, 1))
     progress = checks.flag("progress", progress)
     root = _seed_sequence(rng)
     widths = _widths(network, dim)
     samples = _sample_size(data, training, dim)
-    _check_memory(dim, widths, samples, training, min(workers, seeds))
+    _check_memory(dim, widths, samples, training, workers)
     population = _Gaussian(data.spectrum(network.outputs), dim) if inputs is None else _Empirical(inputs)
 
     start = time.perf_counter()
@@ -173,8 +173,9 @@ def simulate(network, data, training, *, dim=None, seeds=8, rng=0, progress=True
             losses = [train(stream, bar.update) for stream in streams]
         else:
             threads = max(1, os.cpu_count() // workers)
+            tasks = (joblib.delayed(_train_apart)(threads, train, stream) for stream in streams)
             losses = []
-            for result in joblib.Parallel(workers, return_as="generator")(joblib.delayed(_train_apart)(threads, train, s) for s in streams):
+            for result in joblib.Parallel(workers, return_as="generator")(tasks):
                 losses.append(result)
                 bar.update(training.steps)
     return Ensemble(
@@ -188,7 +189,7 @@ def simulate(network, data, training, *, dim=None, seeds=8, rng=0, progress=True
         data=data,
         training=training,
         rng=f"SeedSequence(entropy={root.entropy}, spawn_key={root.spawn_key})",
-        inputs=None if inputs is None else f"{len(inputs.x)} real samples, drawn with replacement",
+        inputs=None if inputs is None else f"{len(inputs.x)} real samples" + ("" if samples is None else ", drawn with replacement"),
         elapsed=time.perf_counter() - start,
     )
 
@@ -224,7 +225,7 @@ def _widths(network, dim):
     widths = tuple(round(ratio * dim) for ratio in network.width_ratios)
     if min(widths) < 1:
         raise ValueError(
-            f"dim must be large enough for hidden layers of at least one unit; got dim = {dim} at width_ratio = {min(network.width_ratios):g}"
+            f"dim must be large enough for hidden layers of one unit; got dim = {dim} at width_ratio = {min(network.width_ratios):g}"
         )
     return widths
 
@@ -248,10 +249,10 @@ def _check_memory(dim, widths, samples, training, workers):
     sizes = (dim, *widths)
     weights = sum(a * b for a, b in zip(sizes, sizes[1:])) * (2 if training.momentum else 1)
     inputs = 0 if samples is None or isinstance(training, OnlineSGD) else samples * dim
-    needed = 8 * (weights + inputs) * workers
-    if needed > MEMORY_LIMIT:
+    needed, limit = 8 * (weights + inputs) * workers, checks.machine_memory()
+    if needed > limit:
         raise ValueError(
-            f"dim = {dim} with {workers} worker(s) needs {needed / 2**30:.1f} GiB, above the limit of {MEMORY_LIMIT / 2**30:.0f} GiB. "
+            f"dim = {dim} with {workers} worker(s) needs {needed / 2**30:.1f} GiB, above the limit of {limit / 2**30:.1f} GiB on this machine. "
             "Take a smaller dim and more seeds (cost grows as dim**2, the standard error falls as 1/sqrt(seeds * dim)), or fewer workers"
         )
 
@@ -369,9 +370,11 @@ def _train_apart(threads, train, stream):
 
 
 def _rank(training, outputs, size):
-    """Rows of update factors kept before a flush: with momentum all of them where that is cheaper than reading a second matrix."""
+    """Rows of update factors kept before a flush; with momentum all, where they are cheaper to read than a second matrix per layer."""
+    if not training.momentum:
+        return max(FLUSH_RANK, outputs)
     everything = training.steps * outputs
-    return everything if training.momentum and everything <= size else max(FLUSH_RANK, outputs)
+    return everything if everything <= size else max(MOMENTUM_FLUSH_RANK, outputs)
 
 
 def _data_gradient(training, population, samples, rng):

@@ -144,7 +144,7 @@ def test_networks_and_data_against_the_textbook_loop(network, data, training):
 
 
 def test_default_flush_rank_is_exact_over_several_flushes():
-    for training in (dmft.GradientDescent(0.03, 100), dmft.GradientDescent(0.02, 100, momentum=0.5)):
+    for training in (dmft.GradientDescent(0.03, 100), dmft.GradientDescent(0.02, 300, momentum=0.5)):
         ensemble = simulate(NETWORK, DATA, training, dim=40, seeds=1)
         np.testing.assert_allclose(ensemble.test_loss[0], plain_losses(NETWORK, DATA, training, 40)[0], rtol=1e-11)
 
@@ -279,7 +279,7 @@ def test_the_stored_rng_repeats_a_run_from_a_generator():
 
 
 @pytest.mark.filterwarnings("error")
-@pytest.mark.parametrize("training", [dmft.GradientDescent(5.0, 40), dmft.OnlineSGD(1e200, 40), dmft.GradientDescent(5.0, 40, momentum=0.9)])
+@pytest.mark.parametrize("training", [replace(GD, learning_rate=5.0), dmft.OnlineSGD(1e200, 40), replace(GD, learning_rate=5.0, momentum=0.9)])
 def test_divergence_ends_in_inf_without_warnings(training):
     ensemble = simulate(NETWORK, dmft.GaussianData(math.inf), training, dim=20, seeds=3)
     assert np.isfinite(ensemble.test_loss[:, 0]).all() and np.isinf(ensemble.test_loss[:, -1]).all()
@@ -320,7 +320,7 @@ def test_progress_bar_counts_all_steps(capsys):
         (TypeError, "dim must be", {"dim": None}),
         (TypeError, "dim must be", {"dim": 10.0}),
         (ValueError, "dim must be", {"dim": 0}),
-        (ValueError, "dim must be large enough for hidden layers", {"network": dmft.DeepLinear(1, 0.01)}),
+        (ValueError, "dim must be large enough for hidden layers of one unit", {"network": dmft.DeepLinear(1, 0.01)}),
         (ValueError, "dim must be large enough for at least one sample", {"data": dmft.GaussianData(0.01)}),
         (ValueError, "dim must be large enough for at least one sample per batch", {"training": dmft.MinibatchSGD(0.1, 10, 0.01)}),
         (ValueError, "dim must be large enough to give each", {"data": dmft.StructuredData(np.ones(40), np.ones(40))}),
