@@ -252,7 +252,7 @@ def _check_memory(dim, widths, samples, training, workers):
     needed, limit = 8 * (weights + inputs) * workers, checks.machine_memory()
     if needed > limit:
         raise ValueError(
-            f"dim = {dim} with {workers} worker(s) needs {needed / 2**30:.1f} GiB, above the limit of {limit / 2**30:.1f} GiB on this machine. "
+            f"dim = {dim} with {workers} worker(s) needs {needed / 2**30:.1f} GiB, above this machine's limit of {limit / 2**30:.1f} GiB. "
             "Take a smaller dim and more seeds (cost grows as dim**2, the standard error falls as 1/sqrt(seeds * dim)), or fewer workers"
         )
 
