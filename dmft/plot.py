@@ -8,6 +8,7 @@ from matplotlib.colors import LogNorm, Normalize
 from matplotlib.ticker import MaxNLocator
 
 from . import checks
+from .trajectory import LAYERED
 
 STYLE = Path(__file__).with_name("dmft.mplstyle")
 
@@ -77,7 +78,7 @@ def _positive(values):
 
 
 def kernels(trajectory, names=("h", "g"), axes=None):
-    """Two-time correlations C(t, s) of the fields `names` in every layer, one colour bar each.
+    """Two-time correlations C(t, s) of the fields `names` in every layer, with a colour bar each; the mean over several outputs.
 
     Parameters
     ----------
@@ -99,8 +100,10 @@ def kernels(trajectory, names=("h", "g"), axes=None):
     """
     names = (names,) if isinstance(names, str) else tuple(names)
     depth = trajectory.network.depth
-    maps = [(name, layer) for name in names for layer in (range(1, depth + 1) if name in ("h", "g") else (1,))]
+    maps = [(name, layer) for name in names for layer in (range(1, depth + 1) if name in LAYERED else (None,))]
     correlations = [trajectory.correlation(name, layer=layer) for name, layer in maps]
+    if trajectory.network.outputs > 1:
+        correlations = [np.einsum("tcsc->ts", correlation) / trajectory.network.outputs for correlation in correlations]
     with plt.style.context(STYLE):
         if axes is None:
             axes = _grid(maps, names)
@@ -117,11 +120,8 @@ def _grid(maps, names):
     if len(maps) == len(names):
         rows = [sum(rows, [])]
     columns = max(map(len, rows))
-    figure, axes = plt.subplot_mosaic(
-        [row + ["."] * (columns - len(row)) for row in rows],
-        figsize=(2.1 * columns + 0.3, 1.9 * len(rows)),
-    )
-    return list(axes.values())
+    figure = plt.figure(figsize=(2.1 * columns + 0.3, 1.9 * len(rows)))
+    return list(figure.subplot_mosaic([row + ["."] * (columns - len(row)) for row in rows]).values())
 
 
 def _symbol(name, layer):
@@ -139,7 +139,8 @@ def _two_time_map(ax, correlation, times, title):
     half = (times[1] - times[0]) / 2
     start, end = times[0] - half, times[-1] + half
     colours, norm, extend = _colour_scale(correlation[np.isfinite(correlation)])
-    image = ax.imshow(np.maximum(correlation, norm.vmin), extent=(start, end, start, end), cmap=colours, norm=norm)
+    shown = np.where(np.isfinite(correlation), np.maximum(correlation, norm.vmin), np.nan)
+    image = ax.imshow(shown, extent=(start, end, start, end), cmap=colours, norm=norm)
     for axis in (ax.xaxis, ax.yaxis):
         axis.set_major_locator(MaxNLocator(4, integer=True))
     ax.spines[:].set_visible(True)
@@ -174,9 +175,26 @@ def zscores(verdict, ax=None):
     with plt.style.context(STYLE):
         ax = plt.subplots(figsize=(3.6, 2.2))[1] if ax is None else ax
         ax.axhline(0.0, color="0.6", linewidth=0.7)
-        ax.plot(verdict.zscores, color=_LOSSES["test"], label="test")
-        ax.plot(verdict.train_zscores, color=_LOSSES["train"], label="train")
+        times = verdict.ensembles[0].times
+        ax.plot(times, verdict.zscores, color=_LOSSES["test"], label="test")
+        ax.plot(times, verdict.train_zscores, color=_LOSSES["train"], label="train")
         ax.set_xlabel("gradient step $t$")
         ax.set_ylabel("(networks − theory) / s.e.")
         ax.legend(loc="lower left", bbox_to_anchor=(0.0, 1.0), ncols=2, borderaxespad=0.2)
     return ax
+
+
+def overview(trajectory):
+    """One figure of a trajectory: its losses, and the correlations of h and g in every layer.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+    """
+    depth = trajectory.network.depth
+    with plt.style.context(STYLE):
+        figure = plt.figure(figsize=(3.4 + 2.0 * depth, 3.6))
+        left, right = figure.subfigures(1, 2, width_ratios=(3.4, 2.0 * depth))
+        loss(trajectory, ax=left.subplots())
+        kernels(trajectory, axes=right.subplots(2, depth))
+    return figure

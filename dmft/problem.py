@@ -1,10 +1,10 @@
 """Problems written as TOML files, as the command line reads them."""
 
 import tomllib
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
-from . import datasets
-from .data import Dataset, StructuredData
+from . import datasets, networks, training  # noqa: F401  (register the specifications that `from_dict` builds)
+from .data import StructuredData
 from .specification import Specification, from_dict
 
 _DIGITS = ("classes", "sample_ratio")
@@ -25,9 +25,9 @@ class Problem:
     network: Specification
     data: Specification
     training: Specification
-    solve: dict = field(default_factory=dict)
-    simulate: dict = field(default_factory=dict)
-    compare: dict = field(default_factory=dict)
+    solve: dict
+    simulate: dict
+    compare: dict
 
 
 def read(path):
@@ -48,12 +48,12 @@ def read(path):
     with open(path, "rb") as file:
         tables = tomllib.load(file)
     _check_names("table", tables, ("network", "data", "training", *_OPTIONS))
-    for name in ("network", "data", "training"):
-        if name not in tables:
-            raise ValueError(f"table [{name}] is missing; a problem needs [network], [data] and [training]")
     for name, table in tables.items():
         if not isinstance(table, dict):
             raise TypeError(f"{name} must be a table, [{name}]; got {table!r}")
+    for name in ("network", "data", "training"):
+        if name not in tables:
+            raise ValueError(f"table [{name}] is missing; a problem needs [network], [data] and [training]")
     for name, keys in _OPTIONS.items():
         _check_names(f"key under [{name}]", tables.get(name, {}), keys)
 
@@ -64,7 +64,14 @@ def read(path):
         if images is None:
             raise ValueError('images = true under [simulate] needs type = "digits" under [data]')
         simulate["inputs"] = images
-    return Problem(from_dict(tables["network"]), data, from_dict(tables["training"]), tables.get("solve", {}), simulate, compare)
+    return Problem(
+        network=from_dict(tables["network"]),
+        data=data,
+        training=from_dict(tables["training"]),
+        solve=tables.get("solve", {}),
+        simulate=simulate,
+        compare=compare,
+    )
 
 
 def _read_data(table):

@@ -1,0 +1,158 @@
+"""The `dmft` program. Every command is a call of the Python API; problems are TOML files (see `dmft.problem.read`)."""
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import typer
+from rich.console import Console
+from rich.table import Table
+
+import dmft
+
+from . import problem
+from .errors import SolverError, StorageError
+
+_ROWS_SHOWN = 9
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=dmft.__doc__)
+console = Console(soft_wrap=True, highlight=False, markup=False)
+
+ProblemFile = Annotated[Path, typer.Argument(metavar="FILE.toml", show_default=False, help="Problem to read.")]
+RunFile = Annotated[Path, typer.Argument(metavar="RUN.h5", show_default=False, help="File written by dmft.")]
+
+
+def main():
+    """Entry point: bad input ends with one line and exit status 2, a solver that fails with 1, Ctrl-C with 130."""
+    os.environ.setdefault("MPLBACKEND", "agg")
+    try:
+        app()
+    except SolverError as error:
+        _stop(error, 1)
+    except (ValueError, TypeError, OSError, StorageError) as error:
+        _stop(error, 2)
+
+
+def _stop(error, status):
+    print("dmft:", " ".join(str(error).split()), file=sys.stderr)
+    sys.exit(status)
+
+
+@app.callback(invoke_without_command=True)
+def _root(version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False):
+    if version:
+        console.print(dmft.__version__)
+
+
+@app.command()
+def quickstart(out: Annotated[Path, typer.Option(help="Folder for the results.")] = Path("dmft-quickstart")):
+    """Solve, simulate and compare two small problems; write HDF5 files and a figure."""
+    from .quickstart import run
+
+    run(out, console.print)
+
+
+@app.command()
+def solve(file: ProblemFile, out: Annotated[Path | None, typer.Option(help="File to write. [default: as [solve] says, or FILE.h5]")] = None):
+    """Solve the theory of a problem and store the trajectory."""
+    stated = problem.read(file)
+    options = {"out": f"{file.stem}.h5"} | stated.solve | ({"out": str(out)} if out else {})
+    _show_trajectory(dmft.solve(stated.network, stated.data, stated.training, **options), options["out"])
+
+
+@app.command()
+def simulate(file: ProblemFile, out: Annotated[Path | None, typer.Option(help="File to write.", show_default=False)] = None):
+    """Train the finite networks of a problem."""
+    from .storage import save
+
+    stated = problem.read(file)
+    ensemble = dmft.simulate(stated.network, stated.data, stated.training, **stated.simulate)
+    console.print(str(ensemble))
+    console.print(_loss_table(ensemble=ensemble))
+    if out:
+        save(ensemble, out)
+        console.print(f"written: {out}")
+
+
+@app.command()
+def compare(
+    file: Annotated[Path, typer.Argument(metavar="FILE.toml|RUN.h5", show_default=False, help="Problem to solve, or trajectory to read.")],
+    dim: Annotated[int | None, typer.Option(help="Input dimension of the networks. [default: as [simulate] says]", show_default=False)] = None,
+    seeds: Annotated[int | None, typer.Option(help="Number of networks. [default: as [simulate] says, or 8]", show_default=False)] = None,
+):
+    """Hold the theory against finite networks."""
+    if file.suffix == ".toml":
+        stated = problem.read(file)
+        trajectory = dmft.solve(stated.network, stated.data, stated.training, **stated.solve)
+        options, further = stated.simulate, stated.compare
+    else:
+        trajectory, options, further = dmft.load(file), {}, {}
+    options = options | {name: value for name, value in (("dim", dim), ("seeds", seeds)) if value is not None}
+    ensemble = dmft.simulate(trajectory.network, trajectory.data, trajectory.training, **options)
+    verdict = dmft.compare(trajectory, ensemble, **further)
+    console.print(_loss_table(trajectory, ensemble, verdict))
+    console.print(str(verdict))
+
+
+@app.command()
+def resume(file: RunFile, steps: Annotated[int, typer.Option(help="Total number of steps to reach.", show_default=False)]):
+    """Continue a stored trajectory to more steps, in its file."""
+    _show_trajectory(dmft.resume(file, steps=steps), file)
+
+
+@app.command()
+def plot(file: RunFile, out: Annotated[Path | None, typer.Option(help="Figure to write. [default: RUN.png]", show_default=False)] = None):
+    """Draw what a file holds: losses and two-time correlations, or the losses of finite networks."""
+    out = out or file.with_suffix(".png")
+    result = dmft.load(file)
+    figure = dmft.plot.loss(ensemble=result).figure if isinstance(result, dmft.Ensemble) else dmft.plot.overview(result)
+    figure.savefig(out)
+    console.print(f"written: {out}")
+
+
+@app.command()
+def info(file: RunFile):
+    """Describe a file written by dmft."""
+    from .storage import info
+
+    console.print(info(file))
+
+
+@app.command()
+def about():
+    """Print versions, threads and BLAS, for bug reports."""
+    console.print(str(dmft.about()))
+
+
+def _show_trajectory(trajectory, path):
+    console.print(str(trajectory))
+    console.print(_loss_table(trajectory))
+    console.print(f"written: {path}")
+    if trajectory.status is dmft.Status.INTERRUPTED:
+        raise typer.Exit(130)
+
+
+def _loss_table(trajectory=None, ensemble=None, verdict=None):
+    """Losses at a few times: theory, networks (mean +- standard error) and z-score, as far as each is given."""
+    table = Table("step", *(f"{name} {column}" for name in ("test", "train") for column in _columns(trajectory, ensemble, verdict)))
+    for column in table.columns:
+        column.justify = "right"
+    times = (trajectory or ensemble).times
+    for t in np.unique(np.linspace(0, len(times) - 1, _ROWS_SHOWN).round().astype(int)):
+        cells = []
+        for name, z in (("test_loss", "zscores"), ("train_loss", "train_zscores")):
+            if trajectory is not None:
+                cells.append(f"{getattr(trajectory, name)[t]:.5g}")
+            if ensemble is not None:
+                error = f" ± {ensemble.standard_error(name)[t]:.1g}" if ensemble.seeds > 1 else ""
+                cells.append(f"{ensemble.mean(name)[t]:.5g}{error}")
+            if verdict is not None:
+                cells.append(f"{getattr(verdict, z)[t]:+.1f}")
+        table.add_row(str(times[t]), *cells)
+    return table
+
+
+def _columns(trajectory, ensemble, verdict):
+    return [label for label, given in (("theory", trajectory), ("networks", ensemble), ("z", verdict)) if given is not None]

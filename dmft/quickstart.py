@@ -1,0 +1,93 @@
+"""The first run of a new user: two small problems from statement to verdict, files and figure, in under a minute."""
+
+import time
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import numpy as np
+from rich.table import Table
+
+import dmft
+
+CLASSES = (3, 8)
+NETWORK = dmft.DeepLinear(depth=2, width_ratio=1.0)
+
+
+def run(folder, echo=print):
+    """Solve, simulate and compare, on isotropic data and on digits; write HDF5 files and a figure to `folder`.
+
+    Parameters
+    ----------
+    folder : str or Path
+        Created if it does not exist; results of an earlier run are replaced.
+    echo : callable
+        Takes every line and table of the report.
+    """
+    start = time.perf_counter()
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+
+    echo("Isotropic Gaussian data: theory (compiled on first use), then 16 networks of input dimension 400\n")
+    isotropic, networks = isotropic_data()
+    echo(f"{isotropic}\n\n{dmft.compare(isotropic, networks)}\n")
+
+    echo(f"Digits {CLASSES[0]} and {CLASSES[1]}: the theory sees only the covariance and the linear target of the 8 x 8 images\n")
+    digits, ensembles = digits_data()
+    echo(agreement(digits, ensembles))
+    echo("Gaussian inputs differ from the theory by finite size alone, images also by what covariance and linear target do not say.\n")
+
+    files = {"isotropic.h5": isotropic.save, "digits.h5": digits.save, "quickstart.png": figure((isotropic, networks), (digits, ensembles)).savefig}
+    echo("Written:")
+    for name, write in files.items():
+        write(folder / name)
+        echo(f"  {folder / name}")
+    echo(f"in {time.perf_counter() - start:.0f} s")
+
+
+def isotropic_data():
+    """Trajectory and ensemble at alpha = 2 with label noise."""
+    problem = NETWORK, dmft.GaussianData(sample_ratio=2.0, label_noise=0.3), dmft.GradientDescent(learning_rate=0.1, steps=80)
+    return dmft.solve(*problem, progress=False), dmft.simulate(*problem, dim=400, seeds=16, progress=False)
+
+
+def digits_data():
+    """Trajectory for the covariance of the digits, and ensembles by name: trained on the images, and on Gaussian inputs in their place."""
+    images = dmft.datasets.digits(CLASSES)
+    data = dmft.StructuredData.from_dataset(images.x, images.y, sample_ratio=2.0)
+    problem = NETWORK, data, dmft.GradientDescent(learning_rate=0.025, steps=80)
+    return dmft.solve(*problem, progress=False), {
+        "images, D = 64": dmft.simulate(*problem, inputs=images, seeds=128, progress=False),
+        "Gaussian inputs, D = 64": dmft.simulate(*problem, dim=64, seeds=128, progress=False),
+        "Gaussian inputs, D = 320": dmft.simulate(*problem, dim=320, seeds=32, progress=False),
+    }
+
+
+def agreement(trajectory, ensembles):
+    """Table of the largest |z| and the mean deviation of each ensemble from the theory, whatever they are."""
+    table = Table("trained on", "networks", "max |z|", "test loss", "train loss", title="(networks - theory) / theory, mean over steps ± standard error")
+    for name, ensemble in ensembles.items():
+        verdict = dmft.compare(trajectory, ensemble)
+        deviations = (_percent(loss.relative_error, loss.standard_error / loss.theory) for loss in (verdict.test, verdict.train))
+        table.add_row(name, str(ensemble.seeds), f"{verdict.max_abs_z:.1f}", *deviations)
+    return table
+
+
+def _percent(deviations, errors):
+    return f"{100 * np.mean(deviations):+.1f} ± {100 * np.mean(errors):.1f} %"
+
+
+def figure(isotropic, digits):
+    """Losses of theory and networks in three panels: isotropic data, Gaussian inputs with the covariance of the digits, the digits."""
+    trajectory, ensembles = digits
+    panels = {
+        "isotropic data, $D = 400$": isotropic,
+        "covariance of digits, $D = 320$": (trajectory, ensembles["Gaussian inputs, D = 320"]),
+        f"images of {CLASSES[0]} and {CLASSES[1]}, $D = 64$": (trajectory, ensembles["images, D = 64"]),
+    }
+    with plt.style.context(dmft.plot.STYLE):
+        figure, axes = plt.subplots(1, len(panels), figsize=(7.6, 2.7))
+        for ax, (title, results) in zip(axes, panels.items()):
+            dmft.plot.loss(*results, ax=ax).legend(loc="upper right")
+            ax.set_title(title)
+        axes[2].sharey(axes[1])
+    return figure

@@ -1,0 +1,195 @@
+"""The command line: every command from file to result, exit statuses, and one-line errors."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import dmft
+from dmft import cli, problem
+
+ROOT = Path(__file__).parent.parent
+ISOTROPIC = """
+[network]
+type = "DeepLinear"
+depth = 1
+width_ratio = 1.0
+[data]
+type = "GaussianData"
+sample_ratio = 2.0
+label_noise = 0.3
+[training]
+type = "GradientDescent"
+learning_rate = 0.1
+steps = 10
+[simulate]
+dim = 30
+seeds = 3
+"""
+DIGITS = """
+[network]
+type = "DeepLinear"
+depth = 1
+[data]
+type = "digits"
+classes = [3, 8]
+sample_ratio = 2.0
+[training]
+type = "GradientDescent"
+learning_rate = 0.02
+steps = 5
+[simulate]
+images = true
+seeds = 2
+"""
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "run.toml").write_text(ISOTROPIC, encoding="utf-8")
+    return tmp_path
+
+
+@pytest.fixture
+def call(monkeypatch, capsys):
+    """Run the program in this process: call("solve", "run.toml") gives (exit status, stdout, stderr)."""
+
+    def run(*arguments):
+        monkeypatch.setattr(sys, "argv", ["dmft", *arguments])
+        with pytest.raises(SystemExit) as end:
+            cli.main()
+        return end.value.code or 0, *capsys.readouterr()
+
+    return run
+
+
+def test_version_help_and_about(call):
+    assert call("--version")[:2] == (0, dmft.__version__ + "\n")
+    status, text, _ = call("--help")
+    assert status == 0 and all(name in text for name in ("quickstart", "solve", "simulate", "compare", "resume", "plot", "info", "about"))
+    assert dmft.__version__ in call("about")[1]
+
+
+def test_solve_stores_what_the_api_gives(folder, call):
+    status, text, _ = call("solve", "run.toml")
+    assert status == 0 and "written: run.h5" in text
+    stated = problem.read("run.toml")
+    np.testing.assert_allclose(dmft.load("run.h5").test_loss, dmft.solve(stated.network, stated.data, stated.training, progress=False).test_loss, rtol=1e-12)
+    assert call("solve", "run.toml", "--out", "other.h5")[0] == 0 and (folder / "other.h5").exists()
+
+
+def test_resume_plot_info_and_compare_read_a_file(folder, call):
+    call("solve", "run.toml")
+    assert call("resume", "run.h5", "--steps", "15")[0] == 0
+    assert len(dmft.load("run.h5").times) == 16
+    assert call("plot", "run.h5")[0] == 0 and (folder / "run.png").stat().st_size > 10_000
+    assert call("plot", "run.h5", "--out", "figure.pdf")[0] == 0 and (folder / "figure.pdf").exists()
+    status, text, _ = call("info", "run.h5")
+    assert status == 0 and "DeepLinear" in text
+    status, text, _ = call("compare", "run.h5", "--dim", "20", "--seeds", "3")
+    assert status == 0 and "D = 20" in text
+
+
+def test_simulate_and_compare_print_losses_and_verdict(folder, call):
+    status, text, _ = call("simulate", "run.toml", "--out", "networks.h5")
+    assert status == 0 and "±" in text and "written: networks.h5" in text
+    assert call("plot", "networks.h5")[0] == 0 and (folder / "networks.png").stat().st_size > 10_000
+    status, text, _ = call("compare", "run.toml")
+    assert status == 0 and re.search("agree|DISAGREE", text) and "±" in text
+    assert "4 seeds" in call("compare", "run.toml", "--seeds", "4")[1]
+
+
+def test_divergence_is_a_result(folder, call):
+    (folder / "wild.toml").write_text(ISOTROPIC.replace("learning_rate = 0.1", "learning_rate = 50.0"), encoding="utf-8")
+    status, text, _ = call("solve", "wild.toml")
+    assert status == 0 and "diverged" in text.lower()
+
+
+def test_digits_from_toml(folder, call):
+    (folder / "digits.toml").write_text(DIGITS, encoding="utf-8")
+    stated = problem.read("digits.toml")
+    x, y = dmft.datasets.digits((3, 8))
+    assert stated.data == dmft.StructuredData.from_dataset(x, y, sample_ratio=2.0)
+    np.testing.assert_array_equal(stated.simulate["inputs"].x, x)
+    status, text, _ = call("compare", "digits.toml")
+    assert status == 0 and "D = 64" in text
+
+
+def test_infinity_and_sizes_are_read_from_toml(folder):
+    text = ISOTROPIC.replace("width_ratio = 1.0", "width_ratio = inf").replace("dim = 30", "dim = 30\ndims = [20, 30]")
+    (folder / "wide.toml").write_text(text, encoding="utf-8")
+    stated = problem.read("wide.toml")
+    assert stated.network.width_ratio == np.inf
+    assert stated.compare == {"dims": [20, 30]} and stated.simulate == {"dim": 30, "seeds": 3}
+
+
+BAD = {
+    "no such file": (None, "No such file"),
+    "not toml": ("[network", "Expected"),
+    "missing table": (ISOTROPIC.replace("[data]", "[solve]").replace('type = "GaussianData"', "").split("sample_ratio")[0], r"\[data\] is missing"),
+    "unknown table": (ISOTROPIC + "[plot]\n", "unknown table: plot; valid are network, data, training, solve, simulate"),
+    "not a table": ("network = 3\n", r"network must be a table, \[network\]; got 3"),
+    "unknown option": (ISOTROPIC + "size = 3\n", r"unknown key under \[simulate\]: size"),
+    "unknown type": (ISOTROPIC.replace("DeepLinear", "Deep"), "type must be one of .*DeepLinear.*; got 'Deep'"),
+    "unknown field": (ISOTROPIC.replace("depth", "layers"), "DeepLinear has no field 'layers'"),
+    "missing field": (ISOTROPIC.replace("depth = 1", ""), "depth"),
+    "bad value": (ISOTROPIC.replace("steps = 10", "steps = -1"), "steps must be an integer >= 1; got -1"),
+    "wrong kind": (ISOTROPIC.replace("GaussianData", "GradientDescent").replace("sample_ratio = 2.0\nlabel_noise = 0.3", "learning_rate = 1.0\nsteps = 1"), "data must be"),
+    "bad method": (ISOTROPIC + '[solve]\nmethod = "magic"\n', "method must be"),
+    "bad classes": (DIGITS.replace("[3, 8]", "[3, 3]"), "classes must be"),
+    "bad digits key": (DIGITS.replace("classes", "digits"), "unknown key of data"),
+    "images without digits": (ISOTROPIC + "images = true\n", "images = true"),
+}
+
+
+@pytest.mark.parametrize(("text", "message"), BAD.values(), ids=BAD)
+def test_bad_input_ends_with_one_line_and_status_2(folder, call, text, message):
+    if text is not None:
+        (folder / "bad.toml").write_text(text, encoding="utf-8")
+    status, _, error = call("compare", "bad.toml")
+    assert status == 2
+    assert re.fullmatch(f"dmft: .*{message}.*\n", error)
+
+
+def test_a_file_that_is_no_trajectory_is_bad_input(folder, call):
+    for command in ("info", "plot", "compare"):
+        (folder / "run.h5").write_text("not HDF5", encoding="utf-8")
+        status, _, error = call(command, "run.h5")
+        assert status == 2 and error.startswith("dmft: ") and error.count("\n") == 1
+
+
+def test_a_solver_that_fails_has_status_1(folder, call, monkeypatch):
+    def fail(*arguments, **options):
+        raise dmft.SolverError("no convergence\nafter 3 sweeps")
+
+    monkeypatch.setattr(dmft, "solve", fail)
+    assert call("solve", "run.toml") == (1, "", "dmft: no convergence after 3 sweeps\n")
+
+
+@pytest.mark.skipif(os.name == "nt", reason="signals are sent differently on Windows")
+def test_ctrl_c_has_status_130_and_leaves_a_file_to_resume(folder):
+    (folder / "long.toml").write_text(ISOTROPIC.replace("steps = 10", "steps = 3000"), encoding="utf-8")
+    command = [sys.executable, "-c", "from dmft.cli import main; main()", "solve", "long.toml"]
+    program = subprocess.Popen(command, env=os.environ | {"PYTHONPATH": str(ROOT)}, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+    while not (folder / "long.h5").exists():
+        assert program.poll() is None
+        time.sleep(0.1)
+    program.send_signal(signal.SIGINT)
+    assert program.wait(timeout=60) == 130
+    assert dmft.load("long.h5").status is dmft.Status.INTERRUPTED
+
+
+@pytest.mark.slow
+def test_quickstart_writes_files_that_open(folder, call):
+    status, text, _ = call("quickstart", "--out", "results")
+    assert status == 0 and "max |z|" in text
+    for name in ("isotropic.h5", "digits.h5", "quickstart.png"):
+        assert str(folder / "results" / name).endswith(name) and f"results/{name}" in text.replace(os.sep, "/")
+    assert dmft.load("results/digits.h5").status is dmft.Status.COMPLETED
