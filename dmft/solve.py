@@ -1,8 +1,8 @@
 """Solve a stated problem: the only place that picks a solver. `solve` is a loop over `march`."""
 
 import dataclasses
-import os
 import time
+from contextlib import nullcontext
 
 import numpy as np
 
@@ -12,33 +12,26 @@ from .theories import deep_linear
 from .trajectory import KERNELS, Status, Trajectory
 
 METHODS = ("causal", "fixed-point", "reference")
-_BLOCK_ROWS = 64
+FIXED_POINT_OPTIONS = ("window", "tolerance", "max_sweeps", "damping", "anderson")
 
 
 def memory_estimate(network, data, training, method="causal"):
     """Peak memory in bytes that `solve` needs for its arrays, known before any work.
 
-    For the causal march: (6 L + 4 M + 6) (T C)^2 doubles for L layers and M input modes, and T^2 for the optimizer's memory.
-    Rows are written once from left to the diagonal, so that for T of some hundreds and more the operating system provides only
-    about half of the square matrices (whole pages right of the diagonal stay untouched); the estimate counts touched pages.
+    With n = T C rows, L layers and M input modes, in doubles: (6 L + 4 M + 6) n^2 for the causal march and 2 T^2 for the
+    optimizer's memory kernel, and about an eighth of the former for the low-rank form of long histories;
+    (8 L + M + 14) n^2 for the fixed point; (6 L + 8 M + 20) n^2 for the reference.
     """
     deep_linear.check(network, data, training)
     checks.choice("method", method, METHODS)
-    rows = training.steps + 1
-    n = rows * network.outputs
-    page = 4096 // 8
-    triangle = sum(min(n, page * -(-(i + 1) // page)) for i in range(n)) if n * n * 8 > 2**22 else n * n
-    compressed = 0.15 * n * n
-    count = deep_linear.matrices(network, data)
-    if method != "causal":
-        return int(8 * (3 * count * n * n + rows * rows))
-    return int(8 * (count * (triangle + compressed) + 2 * rows * rows))
+    layers, modes = network.depth, len(data.spectrum(network.outputs).eigenvalues)
+    n = (training.steps + 1) * network.outputs
+    matrices = {"causal": 6 * layers + 4 * modes + 6, "fixed-point": 8 * layers + modes + 14, "reference": 6 * layers + 8 * modes + 20}[method]
+    return int(8 * ((1.0 if method != "causal" else 1.125) * matrices * n**2 + 2 * (training.steps + 1) ** 2))
 
 
 def _check_memory(estimate, limit):
-    if limit is None:
-        limit = 0.8 * os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    limit = checks.positive("memory_limit", limit)
+    limit = checks.machine_memory() if limit is None else checks.positive("memory_limit", limit)
     if estimate > limit:
         raise ValueError(
             f"memory_limit must cover the solve, about {estimate / 2**30:.2f} GiB; it is {limit / 2**30:.2f} GiB. "
@@ -80,16 +73,20 @@ def solve(network, data, training, method="causal", *, progress=True, out=None, 
     """
     checks.choice("method", method, METHODS)
     checks.flag("progress", progress)
-    if method != "fixed-point" and options:
-        raise TypeError(f"{next(iter(options))} is not an option of method {method!r}; options belong to method 'fixed-point'")
+    valid = FIXED_POINT_OPTIONS if method == "fixed-point" else ()
+    for option in options:
+        if option not in valid:
+            raise TypeError(f"{option} is not an option of method {method!r}; its options are: {', '.join(valid) or 'none'}")
     deep_linear.check(network, data, training)
-    if method == "causal":
-        return _run(march(network, data, training, memory_limit), training.steps + 1, progress, out)
-    _check_memory(memory_estimate(network, data, training, method), memory_limit)
-    whole = _fixed_point(network, data, training, options) if method == "fixed-point" else _reference(network, data, training)
-    if out is not None:
-        whole.save(out)
-    return whole
+    if method != "causal":
+        _check_memory(memory_estimate(network, data, training, method), memory_limit)
+    with nullcontext() if out is None else _live_file(out) as file:
+        if method == "causal":
+            return _run(march(network, data, training, memory_limit), training.steps + 1, progress, file)
+        whole = _fixed_point(network, data, training, progress, **options) if method == "fixed-point" else _reference(network, data, training)
+        if file is not None:
+            file.finish(whole)
+        return whole
 
 
 def resume(path, *, steps, learning_rate=None, progress=True, memory_limit=None):
@@ -106,18 +103,17 @@ def resume(path, *, steps, learning_rate=None, progress=True, memory_limit=None)
     progress, memory_limit
         As in `solve`.
     """
-    from .storage import load
-
-    before = load(path)
     checks.flag("progress", progress)
-    steps = checks.integer("steps", steps, max(before.finished - 1, 1))
-    if before.method != "causal":
-        raise ValueError(f"path must hold a trajectory of method 'causal', which can be continued; {path} was solved by {before.method!r}")
-    if before.status is Status.DIVERGED:
-        raise ValueError(f"path must hold a trajectory that can go on; {path} diverged at step {before.diverged_at}. {before.status.remedy}")
-    training = _longer(before.training, steps, before.finished - 1, learning_rate)
-    rows = march(before.network, before.data, training, memory_limit, start=before)
-    return _run(rows, steps + 1, progress, path, done=before.finished)
+    with _live_file(path) as file:
+        before = file.read()
+        steps = checks.integer("steps", steps, max(before.finished - 1, 1))
+        if before.method != "causal":
+            raise ValueError(f"path must hold a trajectory of method 'causal', which can be continued; {path} was solved by {before.method!r}")
+        if before.status is Status.DIVERGED:
+            raise ValueError(f"path must hold a trajectory that can go on; {path} diverged at step {before.diverged_at}. {before.status.remedy}")
+        training = _longer(before.training, steps, before.finished - 1, learning_rate)
+        rows = march(before.network, before.data, training, memory_limit, start=before)
+        return _run(rows, steps + 1, progress, file, done=before.finished)
 
 
 def _longer(training, steps, done, learning_rate):
@@ -131,16 +127,22 @@ def _longer(training, steps, done, learning_rate):
     return longer
 
 
-def _run(blocks, rows, progress, out, done=0):
-    """Exhaust `march`, with progress bar and live file; Ctrl-C keeps what is finished."""
-    from contextlib import nullcontext
+def _live_file(path):
+    from .storage import LiveFile
 
+    return LiveFile(path)
+
+
+def _bar(rows, progress, done=0):
     from tqdm.auto import tqdm
 
-    from . import storage
+    return tqdm(total=rows, initial=done, disable=not progress, unit="row", leave=False)
 
+
+def _run(blocks, rows, progress, file, done=0):
+    """Exhaust `march`, with progress bar and live file (or None); Ctrl-C keeps what is finished."""
     trajectory = None
-    with nullcontext() if out is None else storage.LiveFile(out) as file, tqdm(total=rows, initial=done, disable=not progress, unit="row") as bar:
+    with _bar(rows, progress, done) as bar:
         try:
             for trajectory in blocks:
                 bar.update(trajectory.finished - bar.n)
@@ -154,11 +156,40 @@ def _run(blocks, rows, progress, out, done=0):
     return trajectory
 
 
+def _fixed_point(network, data, training, progress, window="auto", tolerance=1e-10, max_sweeps=200, damping=1.0, anderson=0):
+    from solvers import fixed_point
+
+    rows = training.steps + 1
+    if window != "auto":
+        window = checks.integer("window", window, 1)
+    options = {
+        "window": window,
+        "tolerance": checks.positive("tolerance", tolerance),
+        "max_sweeps": checks.integer("max_sweeps", max_sweeps, 1),
+        "damping": checks.number("damping", damping, "a number in (0, 1]", lambda v: 0 < v <= 1),
+        "anderson": checks.integer("anderson", anderson, 0),
+    }
+    began = time.perf_counter()
+    with _bar(rows, progress) as bar:
+        try:
+            order, history, finished = fixed_point.solve(
+                deep_linear.problem(network, data, training), **options, callback=lambda done: bar.update(done - bar.n)
+            )
+        except fixed_point.NoConvergence as failure:
+            raise SolverError(str(failure)) from failure
+    status = Status.COMPLETED if finished == rows else Status.DIVERGED
+    residuals = [[sweeps.start, sweeps.rows, sweeps.residuals.tolist()] for sweeps in history]
+    report = {"elapsed": time.perf_counter() - began, "residuals": residuals}
+    return _trajectory(network, data, training, order, status, finished, "fixed-point", options, report)
+
+
 def _reference(network, data, training):
     from solvers import reference
 
+    began = time.perf_counter()
     order = reference.march(deep_linear.problem(network, data, training))
-    return _trajectory(network, data, training, order, Status.COMPLETED, training.steps + 1, "reference", {}, {})
+    report = {"elapsed": time.perf_counter() - began}
+    return _trajectory(network, data, training, order, Status.COMPLETED, training.steps + 1, "reference", {}, report)
 
 
 def march(network, data, training, memory_limit=None, start=None):
@@ -190,32 +221,19 @@ def march(network, data, training, memory_limit=None, start=None):
 
 
 def _march(network, data, training, start):
-    from solvers import causal_linear, history
+    from solvers import causal_linear
     from solvers.linear_problem import OrderParameters
 
     problem = deep_linear.problem(network, data, training)
     began = time.perf_counter()
-    state, done = causal_linear.start(problem), 0
+    state, done = None, 0
     if start is not None:
         order = OrderParameters(**start.kernels, test_loss=start.test_loss, train_loss=start.train_loss)
         state, done = causal_linear.restore(problem, order, start.finished), start.finished
-        state = state._replace(history=history.compress(state.history, done))
-    while done < problem.rows:
-        stop = min(done + _BLOCK_ROWS, problem.rows)
-        reached = causal_linear.march_rows(problem, state, done, stop)
-        diverged = reached < stop
-        done = reached
-        if diverged:
-            state.losses[:, done:] = np.inf
-            status = Status.DIVERGED
-        else:
-            status = Status.COMPLETED if done == problem.rows else Status.INTERRUPTED
+    for state, done, diverged in causal_linear.march(problem, state, done):
+        status = Status.DIVERGED if diverged else Status.COMPLETED if done == problem.rows else Status.INTERRUPTED
         order = causal_linear.order_parameters(problem, state)
         yield _trajectory(network, data, training, order, status, done, "causal", {}, {"elapsed": time.perf_counter() - began})
-        if diverged:
-            return
-        if done < problem.rows:
-            state = state._replace(history=history.compress(state.history, done))
 
 
 def _trajectory(network, data, training, order, status, finished, method, options, report):

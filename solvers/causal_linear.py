@@ -4,16 +4,21 @@ At every time t (theory/deep_linear.md, section 3): g^L ... g^1, the kernel K, v
 h^1 ... h^L. Layers and modes are instances of `two_field`; the optimizer enters through decay(t) and memory(t, s).
 """
 
+import time
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
+from numba import get_num_threads
 from scipy.linalg import solve_triangular
 
 from . import history
+from .compiled import inner, kernel
 from .history import History, left, write
 from .linear_problem import LinearProblem, OrderParameters
-from .two_field import Rows, Source, TwoField, add_correlation, backward, forward
+from .two_field import Rows, Source, TwoField, backward, correlate, empty_rows, forward
+
+BLOCK_ROWS = 64
+_PARALLEL_ROWS, _TRIAL_ROWS, _PAYS = 384, 8, 0.9
 
 
 class March(NamedTuple):
@@ -38,6 +43,46 @@ class March(NamedTuple):
     losses: np.ndarray
 
 
+class Work(NamedTuple):
+    """Scratch of the march and constant arrays, so that the compiled part allocates nothing.
+
+    Attributes
+    ----------
+    rows : Rows
+    kappa, mean, errors : ndarray (C, n)
+        Row of the memory kernel for all pairs of outputs; row of an average over modes; row of Rd.
+    decay, ones : ndarray (n,)
+    identity, nothing : ndarray (C, C)
+    no_blocks : ndarray (0, C)
+    """
+
+    rows: Rows
+    kappa: np.ndarray
+    mean: np.ndarray
+    errors: np.ndarray
+    decay: np.ndarray
+    ones: np.ndarray
+    identity: np.ndarray
+    nothing: np.ndarray
+    no_blocks: np.ndarray
+
+
+class Places(NamedTuple):
+    """Where the matrices of the first layer and of the data stand in the history; layer l follows l places later."""
+
+    Rh: int
+    Rg: int
+    Ch: int
+    Cg: int
+    Cv: int
+    Cu: int
+    Cd: int
+    Rd: int
+    H: int
+    G: int
+    modes: int
+
+
 def start(problem):
     """An empty `March` for a `LinearProblem`."""
     rows, outputs = problem.rows, problem.outputs
@@ -51,173 +96,246 @@ def start(problem):
     )
 
 
-@njit(cache=True)
-def _layer(problem, l):
-    layers = len(problem.width_steps) + 1
-    internal = 4 * layers + 4
-    return TwoField(internal + l, l, internal + layers + l, layers + l, problem.coupling)
+def _work(problem, parallel):
+    outputs = problem.outputs
+    n = problem.rows * outputs
+    return Work(
+        empty_rows(outputs, n, parallel),
+        *np.zeros((3, outputs, n)),
+        np.repeat(problem.decay, outputs),
+        np.ones(n),
+        np.eye(outputs),
+        np.zeros((outputs, outputs)),
+        np.zeros((0, outputs)),
+    )
 
 
-@njit(cache=True)
-def _mode(problem, k):
-    layers, modes = len(problem.width_steps) + 1, len(problem.eigenvalues)
-    first = 6 * layers + 4 + k
-    return TwoField(first, first + modes, first + 2 * modes, first + 3 * modes, 1.0)
+@inner
+def _places(layers):
+    data = 4 * layers
+    return Places(0, layers, 2 * layers, 3 * layers, data, data + 1, data + 2, data + 3, data + 4, data + 4 + layers, data + 4 + 2 * layers)
 
 
-@njit(cache=True)
-def _expanded(memory_row, outputs, p, out):
-    """out[c, (s, c')] = memory_row[s]: a row of kappa for all pairs of outputs."""
-    for s in range(p):
-        out[:, s] = memory_row[s // outputs]
+@inner
+def _layer(problem, at, l):
+    return TwoField(at.H + l, at.Rh + l, at.G + l, at.Rg + l, problem.coupling)
 
 
-@njit(cache=True)
-def march_rows(problem, state, first_row, last_row):
-    """Compute rows first_row <= t < last_row in place.
-
-    Returns
-    -------
-    int
-        Number of finished rows: less than last_row where the training diverged at that row.
-    """
-    history, losses = state.history, state.losses
-    values, outputs = history.reported, history.outputs
-    layers, modes = len(problem.width_steps) + 1, len(problem.eigenvalues)
-    n = values.shape[1]
-    RH, RG, CH, CG, CV = 0, layers, 2 * layers, 3 * layers, 4 * layers
-    CU, CD, RD = CV + 1, CV + 2, CV + 3
-    RV, RU = state.mode_responses[0], state.mode_responses[1]
-    alpha = problem.sample_ratio
-    fixed_samples = not problem.online and np.isfinite(alpha)
-
-    decay = np.repeat(problem.decay, outputs)
-    ones = np.ones(n)
-    nothing = np.zeros((outputs, outputs))
-    identity = np.eye(outputs)
-    no_blocks = np.zeros((0, outputs))
-    kappa = np.zeros((outputs, n))
-    errors = np.zeros((outputs, n))
-    mean = np.zeros((outputs, n))
-    shape = (outputs, n)
-    rows = Rows(np.zeros(shape), np.zeros(shape), np.zeros(shape), np.zeros(shape), np.zeros(shape), np.zeros(shape))
-
-    readout = Source(-1, 0.0, decay, no_blocks, decay, identity)
-    residual = Source(CV, 1.0, ones, state.noise_blocks if fixed_samples else no_blocks, ones, problem.noise)
-    initial = problem.initial_variance * problem.first_over_last
-
-    for t in range(first_row, last_row):
-        p, q = t * outputs, (t + 1) * outputs
-        _expanded(problem.memory[t], outputs, q, kappa)
-
-        for l in range(layers - 1, -1, -1):
-            if l == layers - 1:
-                rows.kernel[:, :p] = 0.0
-                for c in range(outputs):
-                    rows.kernel[c, c:p:outputs] = problem.memory[t, :t]
-                b = readout
-            else:
-                r = problem.width_steps[l]
-                for c in range(outputs):
-                    for s in range(p):
-                        rows.kernel[c, s] = r * (
-                            decay[p] * decay[s] * values[RG + l + 1, p + c, s] + kappa[c, s] * values[CG + l + 1, p + c, s]
-                        )
-                b = Source(CG + l + 1, r, decay, no_blocks, decay, nothing)
-            a = Source(CH + l - 1 if l > 0 else CU, 1.0, decay, no_blocks, decay, nothing)
-            backward(history, _layer(problem, l), t, a, b, rows)
-            write(history, CG + l, t, rows.correlation)
-
-        for c in range(outputs):
-            for s in range(p):
-                rows.kernel[c, s] = -problem.first_over_last * (
-                    decay[p] * decay[s] * values[RG, p + c, s] + kappa[c, s] * values[CG, p + c, s]
-                )
-        mean[:, :q] = 0.0
-        for k in range(modes):
-            weight = problem.fractions[k] * problem.eigenvalues[k]
-            a = _input_source(problem, state, CD, k, ones, nothing, no_blocks)
-            b = Source(CG, initial, decay, no_blocks, ones, problem.target[k])
-            backward(history, _mode(problem, k), t, a, b, rows)
-            mean[:, :q] += weight * rows.correlation[:, :q]
-            RV[p:q, :p] += weight * rows.first[:, :p]
-        write(history, CV, t, mean)
-
-        losses[0, t] = _trace(mean, p)
-        if not losses[0, t] <= problem.divergence_factor * losses[0, 0]:
-            return t
-
-        errors[:, :q] = 0.0
-        for c in range(outputs):
-            errors[c, p + c] = 1.0
-        if fixed_samples:
-            rows.kernel[:, :p] = RV[p:q, :p] / alpha
-            left(history, RD, rows.kernel, p, errors)
-            write(history, RD, t, errors)
-            mean[:, :q] = 0.0
-            rows.correlation[:, :q] = 0.0
-            add_correlation(history, RD, errors, residual, 1.0, q, rows)
-            mean[:, :q] = rows.correlation[:, :q]
-        else:
-            write(history, RD, t, errors)
-            for c in range(outputs):
-                for s in range(q):
-                    mean[c, s] = values[CV, p + c, s] + problem.noise[c, s % outputs]
-            if problem.online:
-                mean[:, :p] = 0.0
-        losses[1, t] = _trace(mean, p)
-        if state.noise_blocks.shape[0] > 0:
-            excess = 1.0 if problem.online else problem.batch_excess
-            state.noise_blocks[p:q] = excess * mean[:, p:q]
-            if not problem.online:
-                mean[:, p:q] += state.noise_blocks[p:q]
-        write(history, CD, t, mean)
-
-        mean[:, :q] = 0.0
-        for k in range(modes):
-            rows.kernel[:, :q] = problem.eigenvalues[k] * errors[:, :q]
-            a = _input_source(problem, state, CD, k, ones, nothing, no_blocks)
-            b = Source(CG, initial, decay, no_blocks, ones, problem.target[k])
-            forward(history, _mode(problem, k), t, a, b, rows)
-            mean[:, :q] += problem.fractions[k] * rows.correlation[:, :q]
-            RU[p:q, :q] += problem.fractions[k] * rows.second[:, :q]
-        write(history, CU, t, mean)
-
-        for l in range(layers):
-            for c in range(outputs):
-                for s in range(q):
-                    if l == 0:
-                        response, correlation = -problem.initial_variance * RU[p + c, s], values[CU, p + c, s]
-                    else:
-                        response, correlation = values[RH + l - 1, p + c, s], values[CH + l - 1, p + c, s]
-                    rows.kernel[c, s] = decay[p] * decay[s] * response + kappa[c, s] * correlation
-            a = Source(CH + l - 1 if l > 0 else CU, 1.0, decay, no_blocks, decay, nothing)
-            if l == layers - 1:
-                b = readout
-            else:
-                b = Source(CG + l + 1, problem.width_steps[l], decay, no_blocks, decay, nothing)
-            forward(history, _layer(problem, l), t, a, b, rows)
-            write(history, CH + l, t, rows.correlation)
-        if not np.isfinite(_trace(rows.correlation, p)):
-            return t
-    return last_row
+@inner
+def _layer_sources(problem, at, work, l):
+    """Ca^1 = dd o C_u, Ca^{l+1} = dd o Ch^l; Cb^l = r_l dd o Cg^{l+1}, Cb^L = dd."""
+    below = at.Ch + l - 1 if l > 0 else at.Cu
+    a = Source(below, 1.0, work.decay, work.no_blocks, work.decay, work.nothing)
+    if l == len(problem.width_steps):
+        return a, Source(-1, 0.0, work.decay, work.no_blocks, work.decay, work.identity)
+    return a, Source(at.Cg + l + 1, problem.width_steps[l], work.decay, work.no_blocks, work.decay, work.nothing)
 
 
-@njit(cache=True)
-def _input_source(problem, state, errors, k, ones, nothing, no_blocks):
-    """Source of u_k: lambda_k C_D / alpha, with C_D at equal times only when samples are fresh."""
+@inner
+def _mode(problem, at, k):
+    modes = len(problem.eigenvalues)
+    return TwoField(at.modes + k, at.modes + modes + k, at.modes + 2 * modes + k, at.modes + 3 * modes + k, 1.0)
+
+
+@inner
+def _mode_sources(problem, state, at, work, k):
+    """Ca_k = lambda_k C_D / alpha, with C_D at equal times only when samples are fresh; Cb_k = w*_k^2 Omega + Cn."""
     scale = problem.eigenvalues[k] / problem.sample_ratio
     if problem.online:
-        return Source(-1, scale, ones, state.noise_blocks, ones, nothing)
-    return Source(errors, scale, ones, no_blocks, ones, nothing)
+        a = Source(-1, scale, work.ones, state.noise_blocks, work.ones, work.nothing)
+    else:
+        a = Source(at.Cd, scale, work.ones, work.no_blocks, work.ones, work.nothing)
+    initial = problem.initial_variance * problem.first_over_last
+    return a, Source(at.Cg, initial, work.decay, work.no_blocks, work.ones, problem.target[k])
 
 
-@njit(cache=True)
+@inner
+def _kernel_row(work, p, stop, factor, response, response_factor, correlation):
+    """kernel = factor (dd o response_factor R + kappa o C) for the slab of rows that starts at p, columns below `stop`."""
+    kernel, decay = work.rows.kernel, work.decay
+    for c in range(kernel.shape[0]):
+        for s in range(stop):
+            memory = work.kappa[c, s] * correlation[p + c, s]
+            kernel[c, s] = factor * (decay[p] * decay[s] * response_factor * response[p + c, s] + memory)
+
+
+@inner
+def _add_to(total, p, weight, row):
+    for c in range(row.shape[0]):
+        for s in range(p):
+            total[c, s] += weight * row[c, s]
+
+
+@inner
+def _clear(row):
+    for c in range(row.shape[0]):
+        for s in range(row.shape[1]):
+            row[c, s] = 0.0
+
+
+@inner
 def _trace(row, p):
     total = 0.0
     for c in range(row.shape[0]):
         total += row[c, p + c]
     return total
+
+
+@inner
+def _backward_layers(problem, state, at, work, t):
+    """g^L ... g^1 with B^L = kappa and B^l = r_l (dd o Rg^{l+1} + kappa o Cg^{l+1})."""
+    history, rows = state.history, work.rows
+    values, outputs = history.reported, history.outputs
+    p = t * outputs
+    for l in range(len(problem.width_steps), -1, -1):
+        if l == len(problem.width_steps):
+            for c in range(outputs):
+                for s in range(p):
+                    rows.kernel[c, s] = work.kappa[c, s] if s % outputs == c else 0.0
+        else:
+            _kernel_row(work, p, p, problem.width_steps[l], values[at.Rg + l + 1], 1.0, values[at.Cg + l + 1])
+        a, b = _layer_sources(problem, at, work, l)
+        backward(history, _layer(problem, at, l), t, a, b, rows)
+        write(history, at.Cg + l, t, rows.correlation)
+
+
+@inner
+def _backward_modes(problem, state, at, work, t):
+    """v of every mode, B_k = -K with K = (nu_1 / nu_L) (dd o Rg^1 + kappa o Cg^1); averages R_v and C_v."""
+    history, rows = state.history, work.rows
+    p, q = t * history.outputs, (t + 1) * history.outputs
+    _kernel_row(work, p, p, -problem.first_over_last, history.reported[at.Rg], 1.0, history.reported[at.Cg])
+    _clear(work.mean)
+    for k in range(len(problem.eigenvalues)):
+        weight = problem.fractions[k] * problem.eigenvalues[k]
+        a, b = _mode_sources(problem, state, at, work, k)
+        backward(history, _mode(problem, at, k), t, a, b, rows)
+        _add_to(work.mean, q, weight, rows.correlation)
+        _add_to(state.mode_responses[0, p:q], p, weight, rows.responses[0])
+    write(history, at.Cv, t, work.mean)
+
+
+@inner
+def _samples(problem, state, at, work, t):
+    """Errors Delta: R_D = 1 + R_v R_D / alpha, C_D = R_D (C_v + noise) R_D^T, and the excess noise of random batches."""
+    history, rows, mean, errors = state.history, work.rows, work.mean, work.errors
+    outputs = history.outputs
+    p, q = t * outputs, (t + 1) * outputs
+    _clear(errors)
+    fixed = not problem.online and np.isfinite(problem.sample_ratio)
+    if fixed:
+        _clear(rows.kernel)
+        _add_to(rows.kernel, p, 1.0 / problem.sample_ratio, state.mode_responses[0, p:q])
+        left(history, at.Rd, rows.kernel, p, errors)
+    for c in range(outputs):
+        errors[c, p + c] = 1.0
+    write(history, at.Rd, t, errors)
+    if fixed:
+        residual = Source(at.Cv, 1.0, work.ones, state.noise_blocks, work.ones, problem.noise)
+        correlate(history, at.Rd, errors, residual, q, rows.sources[0], mean)
+    else:
+        for c in range(outputs):
+            for s in range(q):
+                mean[c, s] = 0.0 if problem.online and s < p else mean[c, s] + problem.noise[c, s % outputs]
+    train_loss = _trace(mean, p)
+    if state.noise_blocks.shape[0] > 0:
+        for c in range(outputs):
+            for e in range(outputs):
+                block = mean[c, p + e]
+                state.noise_blocks[p + c, e] = block if problem.online else problem.batch_excess * block
+                mean[c, p + e] += 0.0 if problem.online else problem.batch_excess * block
+    write(history, at.Cd, t, mean)
+    return train_loss
+
+
+@inner
+def _forward_modes(problem, state, at, work, t):
+    """u of every mode, A_k = lambda_k R_D; averages C_u and R_u."""
+    history, rows = state.history, work.rows
+    p, q = t * history.outputs, (t + 1) * history.outputs
+    _clear(work.mean)
+    for k in range(len(problem.eigenvalues)):
+        _clear(rows.kernel)
+        _add_to(rows.kernel, q, problem.eigenvalues[k], work.errors)
+        a, b = _mode_sources(problem, state, at, work, k)
+        forward(history, _mode(problem, at, k), t, a, b, rows)
+        _add_to(work.mean, q, problem.fractions[k], rows.correlation)
+        _add_to(state.mode_responses[1, p:q], q, problem.fractions[k], rows.responses[1])
+    write(history, at.Cu, t, work.mean)
+
+
+@inner
+def _forward_layers(problem, state, at, work, t):
+    """h^1 ... h^L with A^1 = -dd o R_u / (gamma^2 nu_L) + kappa o C_u and A^{l+1} = dd o Rh^l + kappa o Ch^l."""
+    history, rows = state.history, work.rows
+    values = history.reported
+    p, q = t * history.outputs, (t + 1) * history.outputs
+    for l in range(len(problem.width_steps) + 1):
+        if l == 0:
+            _kernel_row(work, p, q, 1.0, state.mode_responses[1], -problem.initial_variance, values[at.Cu])
+        else:
+            _kernel_row(work, p, q, 1.0, values[at.Rh + l - 1], 1.0, values[at.Ch + l - 1])
+        a, b = _layer_sources(problem, at, work, l)
+        forward(history, _layer(problem, at, l), t, a, b, rows)
+        write(history, at.Ch + l, t, rows.correlation)
+
+
+@kernel
+def _march_rows(problem, state, work, first, last):
+    """Compute rows first <= t < last in place; returns the number of finished rows, less than `last` where training diverges."""
+    losses, outputs = state.losses, state.history.outputs
+    at = _places(len(problem.width_steps) + 1)
+    for t in range(first, last):
+        p = t * outputs
+        for c in range(outputs):
+            for s in range(p + outputs):
+                work.kappa[c, s] = problem.memory[t, s // outputs]
+        _backward_layers(problem, state, at, work, t)
+        _backward_modes(problem, state, at, work, t)
+        losses[0, t] = _trace(work.mean, p)
+        if not losses[0, t] <= problem.divergence_factor * losses[0, 0]:
+            return t
+        losses[1, t] = _samples(problem, state, at, work, t)
+        _forward_modes(problem, state, at, work, t)
+        _forward_layers(problem, state, at, work, t)
+        if not np.isfinite(_trace(work.rows.correlation, p)):
+            return t
+    return last
+
+
+def march(problem, state=None, done=0):
+    """March in blocks of rows, from an empty state or from a `restore`d one.
+
+    Long rows are tried on two threads and stay there for as long as that pays; on a busy machine it does not.
+
+    Yields
+    ------
+    state : March
+    done : int
+        Number of finished rows.
+    diverged : bool
+        Whether the training diverges at row `done`; the last block then.
+    """
+    state = start(problem) if state is None else state
+    serial, parallel = _work(problem, False), _work(problem, True)
+    untried, threads = get_num_threads() > 1, False
+    diverged, pace = False, np.inf
+    while done < problem.rows and not diverged:
+        trial = untried and done >= _PARALLEL_ROWS
+        stop = min(done + _TRIAL_ROWS if trial else done + BLOCK_ROWS - done % BLOCK_ROWS, problem.rows)
+        began, first = time.perf_counter(), done
+        done = _march_rows(problem, state, parallel if threads or trial else serial, first, stop)
+        seconds = (time.perf_counter() - began) / ((stop - first) * stop)
+        if trial or threads:
+            untried, threads = False, seconds < _PAYS * pace
+        else:
+            pace = seconds
+        diverged = done < stop
+        if diverged:
+            state.losses[:, done:] = np.inf
+        else:
+            state = state._replace(history=history.compress(state.history, done))
+        yield state, done, diverged
 
 
 def order_parameters(problem, state):

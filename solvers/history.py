@@ -5,7 +5,7 @@ All the work of a causal march is in three products with stored lower-triangular
 
 * the plain way reads every stored row once, four rows in one pass;
 * order parameters are smooth in time, so their blocks away from the diagonal have low numerical rank. `compress` replaces
-  finished blocks by sums of rank-one terms v u^T whose error is measured against the stored rows. A product then costs
+  finished blocks by sums of rank-one terms u v^T whose error is measured on every stored entry. A product then costs
   O(n (block + rank log n)) and not O(n^2 / 2).
 
 The blocks form the usual binary hierarchy over intervals of rows. An interval that is a right child keeps the block that couples
@@ -17,15 +17,14 @@ Rows of a slab (the `outputs` channels of one time) are multiplied together, so 
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
+
+from .compiled import inner, inner_fast, kernel
 
 TOLERANCE = 1e-14
 _BLOCK = 64
-_SHORTEST = 256
-_SAMPLES = 24
+_SHORTEST = 640
 _GROUP = 4
 _PERMANENT, _TEMPORARY = 0, 1
-_FAST = {"reassoc", "contract", "nsz", "arcp"}
 
 
 class History(NamedTuple):
@@ -85,7 +84,7 @@ def empty(reported, internal, rows, outputs):
     )
 
 
-@njit(cache=True, fastmath=_FAST)
+@inner_fast
 def _add_left(triangle, start, stop, x, origin, outputs, out):
     """out += x M over rows start:stop of a lower triangle whose first row and column are number `origin` of x and out."""
     for c in range(x.shape[0]):
@@ -102,7 +101,7 @@ def _add_left(triangle, start, stop, x, origin, outputs, out):
                     out[c, origin + j] += x[c, origin + i] * triangle[i, j]
 
 
-@njit(cache=True, fastmath=_FAST)
+@inner_fast
 def _add_right(triangle, start, stop, y, origin, outputs, out):
     """out += y M^T over the same rows."""
     for c in range(y.shape[0]):
@@ -129,7 +128,7 @@ def _add_right(triangle, start, stop, y, origin, outputs, out):
                 out[c, origin + i] += total
 
 
-@njit(cache=True, fastmath=_FAST)
+@inner_fast
 def _add_symmetric(triangle, start, stop, z, origin, out):
     """out += z C over the same rows, both triangles of the symmetric C at once."""
     for c in range(z.shape[0]):
@@ -159,7 +158,7 @@ def _add_symmetric(triangle, start, stop, z, origin, out):
                 out[c, origin + i] += total
 
 
-@njit(cache=True, fastmath=_FAST)
+@inner_fast
 def _add_term(factors, u, v, x, row, row_stop, out, column, column_stop):
     """out[column:column_stop] += (x[row:row_stop] . u) v, with the vectors at places u and v of `factors`."""
     for c in range(x.shape[0]):
@@ -170,21 +169,21 @@ def _add_term(factors, u, v, x, row, row_stop, out, column, column_stop):
             out[c, column + j] += total * factors[v + j]
 
 
-@njit(cache=True)
+@inner
 def _clear(rows, p):
     for c in range(rows.shape[0]):
         for s in range(p):
             rows[c, s] = 0.0
 
 
-@njit(cache=True)
+@inner
 def matrix(history, m):
     """Matrix number m, shape (n, n)."""
     reported = history.reported.shape[0]
     return history.reported[m] if m < reported else history.internal[m - reported]
 
 
-@njit(cache=True)
+@kernel
 def left(history, m, x, p, out):
     """out[:, :p] = x[:, :p] M[:p, :p] for matrix number m; x and out have shape (outputs, >= p)."""
     _clear(out, p)
@@ -198,7 +197,7 @@ def left(history, m, x, p, out):
             _add_term(history.factors[lifetime, m], u, v, x, row, row_stop, out, column, column_stop)
 
 
-@njit(cache=True)
+@kernel
 def right(history, m, y, p, out):
     """out[:, :p] = y[:, :p] M[:p, :p]^T for matrix number m."""
     _clear(out, p)
@@ -212,7 +211,7 @@ def right(history, m, y, p, out):
             _add_term(history.factors[lifetime, m], v, u, y, column, column_stop, out, row, row_stop)
 
 
-@njit(cache=True)
+@kernel
 def symmetric(history, m, z, p, out):
     """out[:, :p] = z[:, :p] C[:p, :p] with the symmetric matrix whose lower triangle is matrix number m."""
     _clear(out, p)
@@ -228,7 +227,7 @@ def symmetric(history, m, z, p, out):
             _add_term(factors, v, u, z, column, column_stop, out, row, row_stop)
 
 
-@njit(cache=True)
+@inner
 def write(history, m, t, row):
     """Store `row`, shape (outputs, >= (t + 1) outputs), as time row t of matrix number m."""
     start, target = t * history.outputs, matrix(history, m)
@@ -240,8 +239,8 @@ def write(history, m, t, row):
 def compress(history, rows):
     """Take the low-rank form of all complete blocks among the first `rows` times; returns the `History` that has it.
 
-    Short histories stay as they are. The root-mean-square error of every block is at most `TOLERANCE` times the largest entry
-    of its matrix, measured on the stored rows; a block that is not of low rank is kept exactly, as one term per row.
+    Short histories stay as they are. The error of every entry is at most `TOLERANCE` times the largest entry of its matrix; a
+    block that is not of low rank is kept exactly, as one term per row.
     """
     block = history.block
     if history.reported.shape[1] < _SHORTEST * history.outputs:
@@ -312,19 +311,68 @@ def _grown(array, axis, size):
     return grown
 
 
-def _low_rank(matrix, tolerance):
-    """u (rank, rows) and v (rank, columns) with matrix = u^T v to a root-mean-square error of `tolerance`, by random sampling."""
-    allowed = tolerance * np.sqrt(matrix.size)
+@inner_fast
+def _residual_row(matrix, i, u, v, rank, out):
+    """out = row i of matrix - u^T v."""
+    for j in range(matrix.shape[1]):
+        out[j] = matrix[i, j]
+    for k in range(rank):
+        for j in range(matrix.shape[1]):
+            out[j] -= u[k, i] * v[k, j]
+
+
+@inner
+def _largest(row):
+    best = 0
+    for j in range(len(row)):
+        if abs(row[j]) > abs(row[best]):
+            best = j
+    return best
+
+
+@kernel
+def _cross(matrix, tolerance, u, v):
+    """Fill u (rank, rows) and v (rank, columns) with matrix = u^T v to `tolerance`, entry by entry, by adaptive crosses.
+
+    Returns the rank, or -1 where len(u) crosses do not suffice. The crosses follow the largest entries of their own rows and
+    columns; what they leave is then measured everywhere, and its largest row starts the next cross.
+    """
     height, width = matrix.shape
-    samples = _SAMPLES
-    rng = np.random.default_rng(0)
-    while samples <= height // 2:
-        basis, _ = np.linalg.qr(matrix @ rng.standard_normal((width, samples)))
-        projected = basis.T @ matrix
-        if np.linalg.norm(matrix - basis @ projected) <= allowed:
-            left_vectors, singular, right_vectors = np.linalg.svd(projected, full_matrices=False)
-            tail = np.sqrt(np.cumsum(singular[::-1] ** 2))[::-1]
-            rank = int(np.sum(tail > 0.5 * allowed))
-            return (basis @ left_vectors[:, :rank]).T, singular[:rank, None] * right_vectors[:rank]
-        samples *= 2
-    return np.eye(height), matrix
+    row, i, rank = np.zeros(width), height - 1, 0
+    while True:
+        _residual_row(matrix, i, u, v, rank, row)
+        j = _largest(row)
+        pivot = row[j]
+        if abs(pivot) <= tolerance:
+            worst, i = tolerance, -1
+            for candidate in range(height):
+                _residual_row(matrix, candidate, u, v, rank, row)
+                error = abs(row[_largest(row)])
+                if not error <= worst:
+                    worst, i = error, candidate
+            if i < 0:
+                return rank
+            continue
+        if rank == len(u):
+            return -1
+        for other in range(height):
+            total = matrix[other, j]
+            for k in range(rank):
+                total -= u[k, other] * v[k, j]
+            u[rank, other] = total / pivot
+        for column in range(width):
+            v[rank, column] = row[column]
+        used = i
+        i = 0 if used else 1
+        for other in range(height):
+            if other != used and abs(u[rank, other]) > abs(u[rank, i]):
+                i = other
+        rank += 1
+
+
+def _low_rank(matrix, tolerance):
+    """u (rank, rows) and v (rank, columns) with matrix = u^T v; one term per row where the rank is not low."""
+    height, width = matrix.shape
+    u, v = np.empty((height // 2, height)), np.empty((height // 2, width))
+    rank = _cross(matrix, tolerance, u, v)
+    return (np.eye(height), matrix) if rank < 0 else (u[:rank], v[:rank])

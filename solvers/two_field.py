@@ -15,8 +15,9 @@ the `coupling` c in front of every product of two of them. With several outputs 
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
+from numba import prange
 
+from .compiled import inner, inner_parallel
 from .history import left, right, symmetric, write
 
 
@@ -53,41 +54,57 @@ class Source(NamedTuple):
 
 
 class Rows(NamedTuple):
-    """Slabs of shape (outputs, n) for the row at work, so that the march allocates nothing.
+    """Slabs (outputs, n) of the row at work, so that the march allocates nothing.
 
-    `kernel` holds the coefficients A[t] or B[t] and `correlation` the resulting row of Cg or Ch; the others are scratch.
+    Attributes
+    ----------
+    kernel : ndarray (outputs, n)
+        The coefficients A[t] or B[t].
+    correlation : ndarray (outputs, n)
+        The resulting row of Cg or Ch.
+    responses : ndarray (2, outputs, n)
+        The resulting rows of Rg and G, or of H and Rh.
+    sources, products : ndarray (2, outputs, n)
+        Scratch.
+    parallel : bool
+        Whether the two halves of each product run on two threads.
     """
 
     kernel: np.ndarray
     correlation: np.ndarray
-    first: np.ndarray
-    second: np.ndarray
-    source: np.ndarray
-    product: np.ndarray
+    responses: np.ndarray
+    sources: np.ndarray
+    products: np.ndarray
+    parallel: bool
 
 
-@njit(cache=True)
+def empty_rows(outputs, n, parallel):
+    """`Rows` of zeros."""
+    return Rows(np.zeros((outputs, n)), np.zeros((outputs, n)), *np.zeros((3, 2, outputs, n)), parallel)
+
+
+@inner
 def _scale(row, p, factor):
     for c in range(row.shape[0]):
         for s in range(p):
             row[c, s] *= factor
 
 
-@njit(cache=True)
+@inner
 def _weigh(row, p, weight):
     for c in range(row.shape[0]):
         for s in range(p):
             row[c, s] *= weight[s]
 
 
-@njit(cache=True)
+@inner
 def _add(row, p, factor, other):
     for c in range(row.shape[0]):
         for s in range(p):
             row[c, s] += factor * other[c, s]
 
 
-@njit(cache=True)
+@inner
 def _set_unit(row, p):
     """The new slab's own block: the unit matrix."""
     for c in range(row.shape[0]):
@@ -95,7 +112,7 @@ def _set_unit(row, p):
             row[c, p + e] = 1.0 if c == e else 0.0
 
 
-@njit(cache=True)
+@inner
 def times_source(history, source, x, p, out, scratch):
     """out[:, :p] = x[:, :p] Cov[:p, :p] for the covariance of a `Source`."""
     outputs = x.shape[0]
@@ -125,40 +142,73 @@ def times_source(history, source, x, p, out, scratch):
                         out[c, s] += total * source.weight[s]
 
 
-@njit(cache=True)
-def add_correlation(history, response, row, source, scale, p, rows):
-    """rows.correlation[:, :p] += scale * (row Cov) R^T with response matrix number `response`, whose new row is `row`."""
-    times_source(history, source, row, p, rows.source, rows.product)
-    right(history, response, rows.source, p, rows.product)
-    _add(rows.correlation, p, scale, rows.product)
+@inner
+def correlate(history, response, row, source, p, scratch, out):
+    """out[:, :p] = (row Cov) R^T with response matrix number `response`, whose newest row is `row`."""
+    times_source(history, source, row, p, scratch, out)
+    right(history, response, scratch, p, out)
 
 
-@njit(cache=True)
+@inner_parallel
+def _respond_parallel(history, first, second, p, rows):
+    for i in prange(2):
+        left(history, first if i == 0 else second, rows.kernel, p, rows.responses[i])
+
+
+@inner_parallel
+def _correlate_parallel(history, first, second, a, b, p, rows):
+    for i in prange(2):
+        if i == 0:
+            correlate(history, first, rows.responses[0], a, p, rows.sources[0], rows.products[0])
+        else:
+            correlate(history, second, rows.responses[1], b, p, rows.sources[1], rows.products[1])
+
+
+@inner
+def _respond(history, first, second, p, rows):
+    """rows.responses = kernel times two response matrices."""
+    if rows.parallel:
+        _respond_parallel(history, first, second, p, rows)
+    else:
+        left(history, first, rows.kernel, p, rows.responses[0])
+        left(history, second, rows.kernel, p, rows.responses[1])
+
+
+@inner
+def _correlate(history, first, second, a, b, scale_a, scale_b, p, rows):
+    """rows.correlation = scale_a (responses[0] Ca) R_first^T + scale_b (responses[1] Cb) R_second^T."""
+    if rows.parallel:
+        _correlate_parallel(history, first, second, a, b, p, rows)
+    else:
+        correlate(history, first, rows.responses[0], a, p, rows.sources[0], rows.products[0])
+        correlate(history, second, rows.responses[1], b, p, rows.sources[1], rows.products[1])
+    for c in range(rows.correlation.shape[0]):
+        for s in range(p):
+            rows.correlation[c, s] = scale_a * rows.products[0, c, s] + scale_b * rows.products[1, c, s]
+
+
+@inner
 def backward(history, block, t, a, b, rows):
     """Row t of g: writes Rg[t] and G[t], leaves Cg[t] in `rows.correlation`; B[t] is in `rows.kernel`."""
     p, q = t * history.outputs, (t + 1) * history.outputs
-    left(history, block.H, rows.kernel, p, rows.first)
-    left(history, block.Rh, rows.kernel, p, rows.second)
-    rows.first[:, p:q] = 0.0
-    _scale(rows.second, p, block.coupling)
-    _set_unit(rows.second, p)
-    write(history, block.Rg, t, rows.first)
-    write(history, block.G, t, rows.second)
-    _scale(rows.correlation, q, 0.0)
-    add_correlation(history, block.Rg, rows.first, a, block.coupling, q, rows)
-    add_correlation(history, block.G, rows.second, b, 1.0, q, rows)
+    _respond(history, block.H, block.Rh, p, rows)
+    for c in range(history.outputs):
+        for s in range(p, q):
+            rows.responses[0, c, s] = 0.0
+    _scale(rows.responses[1], p, block.coupling)
+    _set_unit(rows.responses[1], p)
+    write(history, block.Rg, t, rows.responses[0])
+    write(history, block.G, t, rows.responses[1])
+    _correlate(history, block.Rg, block.G, a, b, block.coupling, 1.0, q, rows)
 
 
-@njit(cache=True)
+@inner
 def forward(history, block, t, a, b, rows):
     """Row t of h: writes H[t] and Rh[t], leaves Ch[t] in `rows.correlation`; A[t] is in `rows.kernel`."""
     p, q = t * history.outputs, (t + 1) * history.outputs
-    left(history, block.Rg, rows.kernel, q, rows.first)
-    left(history, block.G, rows.kernel, q, rows.second)
-    _scale(rows.first, p, block.coupling)
-    _set_unit(rows.first, p)
-    write(history, block.H, t, rows.first)
-    write(history, block.Rh, t, rows.second)
-    _scale(rows.correlation, q, 0.0)
-    add_correlation(history, block.H, rows.first, a, 1.0, q, rows)
-    add_correlation(history, block.Rh, rows.second, b, block.coupling, q, rows)
+    _respond(history, block.Rg, block.G, q, rows)
+    _scale(rows.responses[0], p, block.coupling)
+    _set_unit(rows.responses[0], p)
+    write(history, block.H, t, rows.responses[0])
+    write(history, block.Rh, t, rows.responses[1])
+    _correlate(history, block.H, block.Rh, a, b, 1.0, block.coupling, q, rows)

@@ -55,7 +55,3 @@ def problem(network, data, training):
         divergence_factor=DIVERGENCE_FACTOR * catapult,
     )
 
-
-def matrices(network, data):
-    """Number of (T C, T C) matrices that the causal march keeps: 6 per layer, 4 per mode, 6 of the data; and kappa once, (T, T)."""
-    return 6 * network.depth + 4 * len(data.spectrum(network.outputs).eigenvalues) + 6
