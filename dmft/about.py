@@ -41,7 +41,9 @@ def about():
         platform=platform.platform(),
         cpus=os.cpu_count(),
         **_numba_threads(),
-        blas=[{key: library.get(key) for key in ("internal_api", "version", "num_threads", "architecture")} for library in _blas_libraries()],
+        blas=[
+            {key: library.get(key) for key in ("internal_api", "version", "num_threads", "architecture")} for library in _blas_libraries()
+        ],
     )
 
 

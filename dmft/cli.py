@@ -55,7 +55,9 @@ def quickstart(out: Annotated[Path, typer.Option(help="Folder for the results.")
 
 
 @app.command()
-def solve(file: ProblemFile, out: Annotated[Path | None, typer.Option(help="File to write. [default: as [solve] says, or FILE.h5]")] = None):
+def solve(
+    file: ProblemFile, out: Annotated[Path | None, typer.Option(help="File to write. [default: as [solve] says, or FILE.h5]")] = None
+):
     """Solve the theory of a problem and store the trajectory."""
     stated = problem.read(file)
     options = {"out": f"{file.stem}.h5"} | stated.solve | ({"out": str(out)} if out else {})
@@ -79,7 +81,9 @@ def simulate(file: ProblemFile, out: Annotated[Path | None, typer.Option(help="F
 @app.command()
 def compare(
     file: Annotated[Path, typer.Argument(metavar="FILE.toml|RUN.h5", show_default=False, help="Problem to solve, or trajectory to read.")],
-    dim: Annotated[int | None, typer.Option(help="Input dimension of the networks. [default: as [simulate] says]", show_default=False)] = None,
+    dim: Annotated[
+        int | None, typer.Option(help="Input dimension of the networks. [default: as [simulate] says]", show_default=False)
+    ] = None,
     seeds: Annotated[int | None, typer.Option(help="Number of networks. [default: as [simulate] says, or 8]", show_default=False)] = None,
 ):
     """Hold the theory against finite networks."""

@@ -1,4 +1,4 @@
-"""Figures of trajectories, ensembles and verdicts. Every function draws into the axes it is given, or makes a figure, and never shows it."""
+"""Figures of trajectories, ensembles and verdicts. Functions draw into the axes they are given, or make a figure; none shows it."""
 
 from pathlib import Path
 

@@ -33,10 +33,11 @@ class Problem:
 def read(path):
     """The `Problem` in a TOML file.
 
-    The tables [network], [data] and [training] hold ``type = "<class of dmft>"`` and the arguments of that class; infinity is written ``inf``.
-    The optional tables [solve] (method, out) and [simulate] (dim, seeds, rng, workers, dims) hold arguments of the functions; ``dims`` goes to
-    `dmft.compare`. ``type = "digits"`` with ``classes`` and ``sample_ratio`` under [data] stands for Gaussian data with the covariance
-    and the linear target of the digits that ship with dmft; then ``images = true`` under [simulate] trains on the images themselves.
+    The tables [network], [data] and [training] hold ``type = "<class of dmft>"`` and the arguments of that class; infinity is written
+    ``inf``. The optional tables [solve] (method, out) and [simulate] (dim, seeds, rng, workers, dims) hold arguments of the functions;
+    ``dims`` goes to `dmft.compare`. ``type = "digits"`` with ``classes`` and ``sample_ratio`` under [data] stands for Gaussian data with
+    the covariance and the linear target of the digits that ship with dmft; then ``images = true`` under [simulate] trains on the images
+    themselves.
 
     Raises
     ------

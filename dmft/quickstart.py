@@ -36,7 +36,11 @@ def run(folder, echo=print):
     echo(agreement(digits, ensembles))
     echo("Gaussian inputs differ from the theory by finite size alone, images also by what covariance and linear target do not say.\n")
 
-    files = {"isotropic.h5": isotropic.save, "digits.h5": digits.save, "quickstart.png": figure((isotropic, networks), (digits, ensembles)).savefig}
+    files = {
+        "isotropic.h5": isotropic.save,
+        "digits.h5": digits.save,
+        "quickstart.png": three_panels((isotropic, networks), (digits, ensembles)).savefig,
+    }
     echo("Written:")
     for name, write in files.items():
         write(folder / name)
@@ -64,7 +68,14 @@ def digits_data():
 
 def agreement(trajectory, ensembles):
     """Table of the largest |z| and the mean deviation of each ensemble from the theory, whatever they are."""
-    table = Table("trained on", "networks", "max |z|", "test loss", "train loss", title="(networks - theory) / theory, mean over steps ± standard error")
+    table = Table(
+        "trained on",
+        "networks",
+        "max |z|",
+        "test loss",
+        "train loss",
+        title="(networks - theory) / theory, mean over steps ± standard error",
+    )
     for name, ensemble in ensembles.items():
         verdict = dmft.compare(trajectory, ensemble)
         deviations = (_percent(loss.relative_error, loss.standard_error / loss.theory) for loss in (verdict.test, verdict.train))
@@ -76,7 +87,7 @@ def _percent(deviations, errors):
     return f"{100 * np.mean(deviations):+.1f} ± {100 * np.mean(errors):.1f} %"
 
 
-def figure(isotropic, digits):
+def three_panels(isotropic, digits):
     """Losses of theory and networks in three panels: isotropic data, Gaussian inputs with the covariance of the digits, the digits."""
     trajectory, ensembles = digits
     panels = {

@@ -81,7 +81,9 @@ def test_solve_stores_what_the_api_gives(folder, call):
     status, text, _ = call("solve", "run.toml")
     assert status == 0 and "written: run.h5" in text
     stated = problem.read("run.toml")
-    np.testing.assert_allclose(dmft.load("run.h5").test_loss, dmft.solve(stated.network, stated.data, stated.training, progress=False).test_loss, rtol=1e-12)
+    np.testing.assert_allclose(
+        dmft.load("run.h5").test_loss, dmft.solve(stated.network, stated.data, stated.training, progress=False).test_loss, rtol=1e-12
+    )
     assert call("solve", "run.toml", "--out", "other.h5")[0] == 0 and (folder / "other.h5").exists()
 
 
@@ -133,7 +135,10 @@ def test_infinity_and_sizes_are_read_from_toml(folder):
 BAD = {
     "no such file": (None, "No such file"),
     "not toml": ("[network", "Expected"),
-    "missing table": (ISOTROPIC.replace("[data]", "[solve]").replace('type = "GaussianData"', "").split("sample_ratio")[0], r"\[data\] is missing"),
+    "missing table": (
+        ISOTROPIC.replace("[data]", "[solve]").replace('type = "GaussianData"', "").split("sample_ratio")[0],
+        r"\[data\] is missing",
+    ),
     "unknown table": (ISOTROPIC + "[plot]\n", "unknown table: plot; valid are network, data, training, solve, simulate"),
     "not a table": ("network = 3\n", r"network must be a table, \[network\]; got 3"),
     "unknown option": (ISOTROPIC + "size = 3\n", r"unknown key under \[simulate\]: size"),
@@ -141,7 +146,12 @@ BAD = {
     "unknown field": (ISOTROPIC.replace("depth", "layers"), "DeepLinear has no field 'layers'"),
     "missing field": (ISOTROPIC.replace("depth = 1", ""), "depth"),
     "bad value": (ISOTROPIC.replace("steps = 10", "steps = -1"), "steps must be an integer >= 1; got -1"),
-    "wrong kind": (ISOTROPIC.replace("GaussianData", "GradientDescent").replace("sample_ratio = 2.0\nlabel_noise = 0.3", "learning_rate = 1.0\nsteps = 1"), "data must be"),
+    "wrong kind": (
+        ISOTROPIC.replace("GaussianData", "GradientDescent").replace(
+            "sample_ratio = 2.0\nlabel_noise = 0.3", "learning_rate = 1.0\nsteps = 1"
+        ),
+        "data must be",
+    ),
     "bad method": (ISOTROPIC + '[solve]\nmethod = "magic"\n', "method must be"),
     "bad classes": (DIGITS.replace("[3, 8]", "[3, 3]"), "classes must be"),
     "bad digits key": (DIGITS.replace("classes", "digits"), "unknown key of data"),

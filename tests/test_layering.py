@@ -53,7 +53,9 @@ def test_import_is_fast_and_loads_nothing_heavy():
 
 
 def test_stating_a_problem_loads_no_compiler():
-    loaded = run_python("import dmft, sys; dmft.DeepLinear(depth=1); dmft.GaussianData(); dmft.datasets.digits(); print(*sys.modules)").split()
+    loaded = run_python(
+        "import dmft, sys; dmft.DeepLinear(depth=1); dmft.GaussianData(); dmft.datasets.digits(); print(*sys.modules)"
+    ).split()
     assert not {"numba", "scipy", "matplotlib", "h5py", "sympy", "typer"} & set(loaded)
 
 

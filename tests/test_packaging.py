@@ -23,7 +23,9 @@ def setup():
 
 
 def test_every_package_is_installed(setup):
-    found = {".".join(f.parent.relative_to(ROOT).parts) for top in ("dmft", "solvers", "derivations") for f in (ROOT / top).rglob("__init__.py")}
+    found = {
+        ".".join(f.parent.relative_to(ROOT).parts) for top in ("dmft", "solvers", "derivations") for f in (ROOT / top).rglob("__init__.py")
+    }
     assert set(setup["options"]["packages"].split()) == found | {"dmft._data"}
 
 
