@@ -100,6 +100,12 @@ class Ensemble:
     def _losses(self, name):
         return getattr(self, checks.choice("name", name, ("test_loss", "train_loss")))
 
+    def save(self, path):
+        """Write an HDF5 file that `dmft.load` reads back."""
+        from .storage import save
+
+        save(self, path)
+
     def __str__(self):
         lines = [f"Ensemble of {self.seeds} finite networks: {self.sizes}", f"  {self.inputs or 'Gaussian inputs'}; {self.rng}"]
         for name, label in (("test_loss", "test loss "), ("train_loss", "train loss")):

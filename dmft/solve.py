@@ -112,8 +112,11 @@ def resume(path, *, steps, learning_rate=None, progress=True, memory_limit=None)
         if before.status is Status.DIVERGED:
             raise ValueError(f"path must hold a trajectory that can go on; {path} diverged at step {before.diverged_at}. {before.status.remedy}")
         training = _longer(before.training, steps, before.finished - 1, learning_rate)
-        rows = march(before.network, before.data, training, memory_limit, start=before)
-        return _run(rows, steps + 1, progress, file, done=before.finished)
+        if before.finished == steps + 1:
+            blocks = [dataclasses.replace(before, training=training, status=Status.COMPLETED)]
+        else:
+            blocks = march(before.network, before.data, training, memory_limit, start=before)
+        return _run(blocks, steps + 1, progress, file, done=before.finished)
 
 
 def _longer(training, steps, done, learning_rate):
