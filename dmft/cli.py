@@ -117,6 +117,29 @@ def plot(file: RunFile, out: Annotated[Path | None, typer.Option(help="Figure to
 
 
 @app.command()
+def reproduce(
+    name: Annotated[str | None, typer.Argument(metavar="NAME", show_default=False, help="Figure to draw; --list names them.")] = None,
+    list_: Annotated[bool, typer.Option("--list", help="List the figures.")] = False,
+    all_: Annotated[bool, typer.Option("--all", help="Draw every figure.")] = False,
+    out: Annotated[Path, typer.Option(help="Folder for the figures.")] = Path("."),
+):
+    """Draw a figure of a paper."""
+    from . import figures
+
+    if list_ or not (name or all_):
+        table = Table("figure", "shows")
+        for known in figures.FIGURES:
+            table.add_row(known, figures.describe(known))
+        console.print(table)
+        return
+    drawings = {known: figures.function(known) for known in (figures.FIGURES if all_ else (name,))}
+    out.mkdir(parents=True, exist_ok=True)
+    for known, draw in drawings.items():
+        draw().savefig(out / f"{known}.png")
+        console.print(f"written: {out / known}.png")
+
+
+@app.command()
 def info(file: RunFile):
     """Describe a file written by dmft."""
     from .storage import info

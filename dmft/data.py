@@ -36,7 +36,7 @@ def _check_common(data):
     object.__setattr__(data, "label_noise", checks.nonnegative("label_noise", data.label_noise))
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class GaussianData(Specification):
     """Isotropic Gaussian inputs with a linear target, y_c = w*_c . x / sqrt(D) + noise.
 
@@ -75,7 +75,7 @@ class GaussianData(Specification):
         return Spectrum(np.ones(1), np.ones(1), overlap[None], self.label_noise**2 * noise)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class StructuredData(Specification):
     """Gaussian inputs with any covariance spectrum and a linear target, in units where D dimensions share the modes.
 
@@ -167,7 +167,7 @@ class StructuredData(Specification):
         )
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Dataset(Specification):
     """A finite data set. Unpacks as ``x, y = dataset``.
 

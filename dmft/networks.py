@@ -11,7 +11,7 @@ class _DerivedRichness(float):
     """The richness that the NTK parameterization implies, kept apart from a richness that the user states."""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class DeepLinear(Specification):
     """Deep linear network of `depth` hidden layers at width proportional to the input dimension D.
 

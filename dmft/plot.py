@@ -145,7 +145,7 @@ def _two_time_map(ax, correlation, times, title):
         axis.set_major_locator(MaxNLocator(4, integer=True))
     ax.spines[:].set_visible(True)
     ax.set(xlabel="$s$", ylabel="$t$", title=title)
-    ax.figure.colorbar(image, ax=ax, shrink=0.85, pad=0.03, extend=extend).outline.set_linewidth(0.5)
+    ax.figure.colorbar(image, cax=ax.inset_axes((1.05, 0.0, 0.06, 1.0)), extend=extend).outline.set_linewidth(0.5)
 
 
 def _colour_scale(values):

@@ -26,6 +26,12 @@ def _decode(value):
     return math.inf if value == "inf" else value
 
 
+def _brief(value):
+    if isinstance(value, np.ndarray) and value.size > 6:
+        return f"<array {value.shape}>"
+    return repr(value.tolist()) if isinstance(value, np.ndarray) else repr(value)
+
+
 class Specification:
     """Base of the frozen dataclasses that state a problem. Two are equal when their JSON forms are equal."""
 
@@ -35,6 +41,11 @@ class Specification:
     def to_dict(self):
         """JSON-able dictionary: the class name under ``"type"`` and every field; infinity is written ``"inf"``."""
         return {"type": type(self).__name__} | {f.name: _encode(getattr(self, f.name)) for f in dataclasses.fields(self)}
+
+    def __repr__(self):
+        fields = ((f.name, getattr(self, f.name)) for f in dataclasses.fields(self))
+        stated = [f"{name}={_brief(value)}" for name, value in fields if value is not None]
+        return f"{type(self).__name__}({', '.join(stated)})"
 
     def __eq__(self, other):
         return isinstance(other, Specification) and self.to_dict() == other.to_dict()

@@ -50,7 +50,7 @@ class Optimizer:
         return np.broadcast_to(np.asarray(self.learning_rate, dtype=float), (self.steps,))
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class GradientDescent(Optimizer, Specification):
     """Full-batch gradient descent on the training set (on the population when ``sample_ratio=math.inf``).
 
@@ -79,7 +79,7 @@ class GradientDescent(Optimizer, Specification):
         self._check_optimizer()
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class OnlineSGD(Optimizer, Specification):
     """One-pass stochastic gradient descent: a fresh batch of ``batch_ratio * D`` samples at every step.
 
@@ -103,7 +103,7 @@ class OnlineSGD(Optimizer, Specification):
         object.__setattr__(self, "batch_ratio", checks.positive("batch_ratio", self.batch_ratio))
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class MinibatchSGD(Optimizer, Specification):
     """Stochastic gradient descent on a fixed training set: a fresh random subset of its P samples at every step.
 

@@ -1,0 +1,28 @@
+"""Figures of the papers, each drawn from nothing but the package: one module per paper, one function per figure.
+
+A figure function takes no required argument and returns a `matplotlib.figure.Figure`; the first line of its docstring says what
+it shows. ``dmft reproduce`` lists and draws them.
+"""
+
+import importlib
+
+from .. import checks
+
+#: Name on the command line: module and function.
+FIGURES = {
+    "bordelon-loss-curves": ("bordelon_pehlevan_2025", "loss_curves"),
+    "bordelon-kernels": ("bordelon_pehlevan_2025", "kernels"),
+    "bordelon-learning-rate-transfer": ("bordelon_pehlevan_2025", "learning_rate_transfer"),
+    "bordelon-fixed-point": ("bordelon_pehlevan_2025", "fixed_point_convergence"),
+}
+
+
+def function(name):
+    """The function that draws figure `name`; ValueError lists the valid names."""
+    module, attribute = FIGURES[checks.choice("name", name, tuple(FIGURES))]
+    return getattr(importlib.import_module(f".{module}", __name__), attribute)
+
+
+def describe(name):
+    """First line of the figure's docstring."""
+    return function(name).__doc__.strip().splitlines()[0]
