@@ -18,7 +18,9 @@ from .linear_problem import LinearProblem, OrderParameters
 from .two_field import Rows, Source, TwoField, backward, correlate, empty_rows, forward
 
 BLOCK_ROWS = 64
-_PARALLEL_ROWS, _TRIAL_ROWS, _PAYS = 384, 8, 0.9
+#: Two threads are tried from this row on, for a few rows, kept while a row takes less than this share of the time, else tried again later.
+_PARALLEL_ROWS, _TRIAL_ROWS, _PAYS, _RETRY_ROWS = 192, 2, 0.9, 256
+_THREADED_ROWS = 16
 
 
 class March(NamedTuple):
@@ -318,18 +320,22 @@ def march(problem, state=None, done=0):
     """
     state = start(problem) if state is None else state
     serial, parallel = _work(problem, False), _work(problem, True)
-    untried, threads = get_num_threads() > 1, False
+    threads, trial = False, _PARALLEL_ROWS if get_num_threads() > 1 else problem.rows
     diverged, pace = False, np.inf
     while done < problem.rows and not diverged:
-        trial = untried and done >= _PARALLEL_ROWS
-        stop = min(done + _TRIAL_ROWS if trial else done + BLOCK_ROWS - done % BLOCK_ROWS, problem.rows)
-        began, first = time.perf_counter(), done
-        done = _march_rows(problem, state, parallel if threads or trial else serial, first, stop)
+        first = done
+        threads = threads or first >= trial
+        rows = BLOCK_ROWS if not threads else _TRIAL_ROWS if first >= trial else _THREADED_ROWS
+        stop = min(first + rows, first - first % BLOCK_ROWS + BLOCK_ROWS, problem.rows)
+        began = time.perf_counter()
+        done = _march_rows(problem, state, parallel if threads else serial, first, stop)
         seconds = (time.perf_counter() - began) / ((stop - first) * stop)
-        if trial or threads:
-            untried, threads = False, seconds < _PAYS * pace
-        else:
+        if not threads:
             pace = seconds
+        elif seconds < _PAYS * pace:
+            trial = problem.rows
+        else:
+            threads, trial = False, done + _RETRY_ROWS
         diverged = done < stop
         if diverged:
             state.losses[:, done:] = np.inf

@@ -1,16 +1,14 @@
 """The yardstick of the speed table: the row march written plainly, one thread, one output, isotropic data, gradient descent.
 
 The equations of theory/deep_linear.md, sections 1 and 3, as loops over whole rows of the history; nothing is memoised, fused or
-blocked. Kept here so that ratios are always measured side by side in one run.
+blocked, and the compiler's defaults are kept. It lives here so that ratios are always measured side by side in one run.
 """
 
 import numpy as np
 from numba import njit
 
-_FAST = {"reassoc", "contract", "nsz", "arcp"}
 
-
-@njit(cache=True, fastmath=_FAST)
+@njit(cache=True)
 def _left(x, M, n, out):
     out[:n] = 0.0
     for s in range(n):
@@ -18,7 +16,7 @@ def _left(x, M, n, out):
             out[j] += x[s] * M[s, j]
 
 
-@njit(cache=True, fastmath=_FAST)
+@njit(cache=True)
 def _right(y, M, n, out):
     for s in range(n):
         total = 0.0
@@ -27,7 +25,7 @@ def _right(y, M, n, out):
         out[s] = total
 
 
-@njit(cache=True, fastmath=_FAST)
+@njit(cache=True)
 def _symmetric(z, C, n, out):
     out[:n] = 0.0
     for s in range(n):
