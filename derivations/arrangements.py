@@ -1,0 +1,167 @@
+"""Exact cells of an arrangement of affine forms: Fourier-Motzkin elimination on fractions, with a rational witness for each cell.
+
+An affine form c + a_1 x_1 + ... + a_n x_n is the tuple (c, a_1, ..., a_n) of fractions. Nothing is ever rounded: that a set is
+empty is proven by an elimination that ends in a false statement about constants, that it is not by a point, which is verified.
+
+Source: theory/deep_classes.md, section 3; theory/shallow_limits.md, section 3.
+"""
+
+import math
+from dataclasses import dataclass
+from fractions import Fraction
+
+import sympy
+
+_HOLDS = {"=": lambda v: v == 0, ">": lambda v: v > 0, ">=": lambda v: v >= 0}
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A relatively open convex set on which every form has one sign.
+
+    Attributes
+    ----------
+    signs : tuple of {-1, 0, 1}
+        One for each form.
+    dimension : int
+    witness : tuple of Fraction
+        A point of the cell.
+    """
+
+    signs: tuple
+    dimension: int
+    witness: tuple
+
+
+def affine(expression, symbols):
+    """The form (c, a_1, ..., a_n) of a sympy expression that is affine in `symbols`; ValueError if it is not."""
+    gradient = [sympy.diff(expression, s) for s in symbols]
+    constant = sympy.expand(expression).subs(dict.fromkeys(symbols, 0))
+    numbers = [sympy.sympify(v) for v in (constant, *gradient)]
+    if not all(v.is_Rational for v in numbers):
+        raise ValueError(f"{expression} is not affine in {', '.join(map(str, symbols))} with rational coefficients")
+    return tuple(Fraction(int(v.p), int(v.q)) for v in numbers)
+
+
+def holds(relation, number):
+    """Whether `number` is "=", ">" or ">=" zero."""
+    return _HOLDS[relation](number)
+
+
+def value(form, point):
+    """The form at a point."""
+    return form[0] + sum(a * x for a, x in zip(form[1:], point, strict=True))
+
+
+def sign(number):
+    """-1, 0 or 1."""
+    return (number > 0) - (number < 0)
+
+
+def signed(form, s):
+    """The constraint that a form has sign `s`."""
+    return (form, "=") if s == 0 else (tuple(s * v for v in form), ">")
+
+
+def witness(constraints, size):
+    """A rational point of R^size that meets all constraints, or None if there is none.
+
+    Parameters
+    ----------
+    constraints : iterable of (form, relation)
+        Relation "=", ">" or ">=", to zero.
+    size : int
+        Number of variables.
+
+    Returns
+    -------
+    tuple of Fraction or None
+    """
+    constraints = list(constraints)
+    point = _eliminate(constraints, size)
+    assert point is None or all(_HOLDS[relation](value(form, point)) for form, relation in constraints)
+    return point
+
+
+def _eliminate(constraints, size):
+    """Eliminate the last variable, solve for the others, substitute back."""
+    rows = set()
+    for form, relation in constraints:
+        if any(form[1:]):
+            rows.add((_normalised(form), relation))
+        elif not _HOLDS[relation](form[0]):
+            return None
+    if size == 0:
+        return ()
+    pivot = next((form for form, relation in rows if relation == "=" and form[-1]), None)
+    if pivot is not None:
+        root = _bound(pivot)
+        head = _eliminate([(tuple(u + form[-1] * v for u, v in zip(form[:-1], root)), relation) for form, relation in rows], size - 1)
+        return None if head is None else (*head, value(root, head))
+    lower = [(_bound(form), relation) for form, relation in rows if form[-1] > 0]
+    upper = [(_bound(form), relation) for form, relation in rows if form[-1] < 0]
+    free = [(form[:-1], relation) for form, relation in rows if not form[-1]]
+    between = [
+        (tuple(h - l for h, l in zip(high, low)), ">=" if r == s == ">=" else ">") for low, r in lower for high, s in upper
+    ]
+    head = _eliminate(free + between, size - 1)
+    if head is None:
+        return None
+    low = max((value(form, head) for form, _ in lower), default=None)
+    high = min((value(form, head) for form, _ in upper), default=None)
+    return (*head, _between(low, high))
+
+
+def _normalised(form):
+    scale = abs(next(v for v in form[1:] if v))
+    return tuple(v / scale for v in form)
+
+
+def _bound(form):
+    """The last variable as a form of the others, where `form` vanishes."""
+    return tuple(-v / form[-1] for v in form[:-1])
+
+
+def _between(low, high):
+    """A simple number between two bounds that leave room; None stands for no bound."""
+    if low is None and high is None:
+        return Fraction(0)
+    if high is None:
+        return Fraction(math.floor(low) + 1)
+    if low is None:
+        return Fraction(math.ceil(high) - 1)
+    return (low + high) / 2
+
+
+def rank(forms):
+    """Rank of the linear parts."""
+    return sympy.Matrix([list(map(sympy.Rational, form[1:])) for form in forms]).rank() if forms else 0
+
+
+def cells(forms, allowed, size):
+    """All cells on which form i has a sign of `allowed[i]`: the sign vectors that are feasible, form by form.
+
+    Parameters
+    ----------
+    forms : sequence of tuple of Fraction
+    allowed : sequence of iterable of {-1, 0, 1}
+        Restricts the arrangement to a polytope, open or closed, whose faces are among the forms.
+    size : int
+        Number of variables.
+
+    Returns
+    -------
+    list of Cell
+        In lexicographic order of the signs.
+    """
+    found = [((), (Fraction(0),) * size)]
+    for form, signs in zip(forms, allowed, strict=True):
+        extended = []
+        for prefix, point in found:
+            for s in sorted(signs):
+                fits = sign(value(form, point)) == s
+                inside = point if fits else witness([*map(signed, forms, prefix), signed(form, s)], size)
+                if inside is not None:
+                    extended.append(((*prefix, s), inside))
+        found = extended
+    return [Cell(s, size - rank([f for f, v in zip(forms, s) if v == 0]), point) for s, point in found]
