@@ -85,10 +85,10 @@ def witness(constraints, size):
 
 def _eliminate(constraints, size):
     """Eliminate the last variable, solve for the others, substitute back."""
-    rows = set()
+    rows = {}
     for form, relation in constraints:
         if any(form[1:]):
-            rows.add((_normalised(form), relation))
+            rows[_normalised(form), relation] = None
         elif not _HOLDS[relation](form[0]):
             return None
     if size == 0:
@@ -165,3 +165,44 @@ def cells(forms, allowed, size):
                     extended.append(((*prefix, s), inside))
         found = extended
     return [Cell(s, size - rank([f for f, v in zip(forms, s) if v == 0]), point) for s, point in found]
+
+
+def constraint(relation, symbols):
+    """The constraint (form, relation) that a sympy relation between affine expressions states."""
+    form, operator = affine(relation.lhs - relation.rhs, symbols), relation.rel_op
+    if operator[0] == "<":
+        return tuple(-v for v in form), operator.replace("<", ">")
+    return form, operator.replace("==", "=")
+
+
+def clip(polygon, constraints):
+    """Corners of the part of a convex polygon where all constraints hold up to their boundary.
+
+    Parameters
+    ----------
+    polygon : sequence of (Fraction, Fraction)
+        Corners in order.
+    constraints : iterable of (form, relation)
+
+    Returns
+    -------
+    list of (Fraction, Fraction)
+        Corners in order; two for a segment, one for a point.
+    """
+    for form, relation in constraints:
+        polygon = _cut(polygon, form)
+        if relation == "=":
+            polygon = _cut(polygon, tuple(-v for v in form))
+    return polygon
+
+
+def _cut(polygon, form):
+    """The part of a convex polygon where `form` is not negative."""
+    kept = []
+    for p, q in zip(polygon, [*polygon[1:], *polygon[:1]]):
+        u, v = value(form, p), value(form, q)
+        if u >= 0:
+            kept.append(p)
+        if u * v < 0:
+            kept.append(tuple(a + (b - a) * u / (u - v) for a, b in zip(p, q)))
+    return list(dict.fromkeys(kept))

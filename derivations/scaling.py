@@ -117,7 +117,7 @@ def circuits(edges):
 
     def walk(path, weight):
         for node in nodes:
-            for step in edges.get((path[-1], node), ()):
+            for step in sorted(edges.get((path[-1], node), ()), key=sympy.default_sort_key):
                 if node == path[0]:
                     found.append((path, sympy.expand(weight + step)))
                 elif node > path[0] and node not in path:

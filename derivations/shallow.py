@@ -7,8 +7,8 @@ the two lines above in orders of magnitude, the loss, and the definition of stab
 steps, and those of the logits are not negligible. Everything else comes out: the band, the lines on which a property holds, the cells between
 them, and the equations of each.
 
-Names of classes, by rule: "N" the initial function persists, "M" kernels evolve, "F" logits that diverge feed back through an
-unbounded loss derivative, "A" none of these; then, if the layers do not act alike, in brackets the layers that do ("*": the initial weights are
+Names of classes, by rule: "M" kernels evolve, "N" the initial function persists, "F" it persists because diverging logits feed back
+through an unbounded loss derivative, "A" none of these; then, if the layers do not act alike, in brackets the layers that do ("*": the initial weights are
 forgotten); then a number in the order of the signs of the exponents of the initial and of the trained logits.
 
 Source: theory/shallow_limits.md, sections 1-4b and 7; theory/deep_classes.md, section 3; arXiv 2006.06574.
@@ -40,7 +40,7 @@ INITIAL, KERNELS, PERSISTS, EVOLVE = PROPERTIES = (
 )
 
 A, W = Order(odd=frozenset({sympy.Integer(0)})), Order(even=frozenset({sympy.Integer(0)}))
-_REGIMES = "NAMF"
+_REGIMES = "AMNF"
 
 
 @dataclass(frozen=True)
@@ -102,14 +102,18 @@ class LimitClass:
     Attributes
     ----------
     name : str
+    regime : {"kernel", "kernel from F0", "mean field"}
+        Stationary kernel, logits start at zero or at the initial function; or kernels evolve with the law of the neurons.
     dimension : int
         Of the set of exponents that lead to it.
     conditions : tuple of sympy.Rel
         Irredundant; together they define that set.
     properties : tuple of str
         Those of `PROPERTIES` that hold.
-    witness : dict of {sympy.Symbol: sympy.Rational}
-        Exponents in that set.
+    signs : tuple of {-1, 0, 1}
+        Of the exponents of the logits at initialization and later.
+    witness : tuple of sympy.Rational
+        Exponents in that set, in the order of `Derivation.symbols`.
     exponents : dict of {str: sympy.Expr}
         Powers of the width of logits, tangent kernel, its relative change, and increments.
     rules : tuple of sympy.Expr
@@ -119,10 +123,12 @@ class LimitClass:
     """
 
     name: str
+    regime: str
     dimension: int
     conditions: tuple
     properties: tuple
-    witness: dict = field(hash=False)
+    signs: tuple
+    witness: tuple
     exponents: dict = field(hash=False)
     rules: tuple
     equations: dict = field(hash=False)
@@ -147,7 +153,7 @@ class Derivation:
     band : sympy.Boolean
         Where the dynamics is stable.
     lines : dict of {str: sympy.Boolean}
-        For each of `PROPERTIES` the equation of the points on which it holds, if they are stable.
+        For each of `PROPERTIES` the equation of the points on which it holds, if they are stable and loss derivatives of order one.
     classes : tuple of LimitClass
     cells : tuple of arrangements.Cell
         Of the arrangement of all forms; classes are unions of cells.
@@ -478,10 +484,12 @@ def _limit(branch, loss, constants, signature, affine, cells):
         else equations.kernel_regime(constants, [layer for layer, _ in signature.layers], signature.persists)
     )
     return dict(
+        regime="mean field" if signature.evolves else "kernel from F0" if signature.persists else "kernel",
         dimension=max(c.dimension for c in cells),
-        conditions=tuple(sorted((_relation(b, symbols) for b in bounds), key=lambda r: (sympy.default_sort_key(r.lhs), r.rel_op == "<"))),
+        conditions=tuple(_relation(b, symbols) for b in bounds),
         properties=tuple(name for name in PROPERTIES if holds[name]),
-        witness={s: sympy.Rational(v.numerator, v.denominator) for s, v in zip(symbols, cell.witness)},
+        signs=(signature.initial, signature.trained),
+        witness=tuple(sympy.Rational(v.numerator, v.denominator) for v in cell.witness),
         exponents={name: _reduced(e, bounds, cell, symbols) for name, e in exponents.items()},
         rules=(loss.rule(signature.initial), loss.rule(signature.trained)),
         equations=equations.initial_function() | equations.loss_derivatives(loss, signature.initial, signature.trained) | survive,
@@ -507,7 +515,7 @@ def _reasons(branch, loss, signature, exponents):
     e0, e1, change = (exponents[name] for name in ("initial logits", "logits", "relative kernel change"))
     size = {-1: "vanish", 0: "stay finite", 1: "diverge"}
     reasons = [
-        Reason(f"{weight} <= 0", f"the circuit {' -> '.join((*path, path[0]))} of the gradient step does not grow: it stays bounded")
+        Reason(f"{weight} <= 0", f"the circuit {' -> '.join((*path, path[0]))} of the gradient step does not grow: its quantities stay bounded in the number of steps")
         for path, weight in branch.circuits
     ]
     if branch.network.gain:
@@ -538,6 +546,8 @@ def _reasons(branch, loss, signature, exponents):
             f"they {size[signature.trained]}, later loss derivatives are {loss.rule(signature.trained)} at the normalised logits z",
         ),
     ]
+    if signature.initial > 0 and not signature.persists:
+        reasons.append(Reason("F0 may be right on all samples", "then nothing moves, and the next loss derivative is again that of step 0"))
     return tuple(reasons)
 
 

@@ -35,7 +35,7 @@ _exports = {
     "StorageError": "errors",
     "EdgeOfStabilityWarning": "errors",
 }
-_modules = ("datasets", "plot", "figures")
+_modules = ("datasets", "limits", "plot", "figures")
 
 
 def __getattr__(name):

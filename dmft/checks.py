@@ -2,7 +2,8 @@
 
 import math
 import os
-from numbers import Integral, Real
+from fractions import Fraction
+from numbers import Integral, Rational, Real
 
 import numpy as np
 
@@ -59,6 +60,19 @@ def choice(name, value, valid):
     if value not in valid:
         fail(name, value, "one of " + ", ".join(repr(v) for v in valid))
     return value
+
+
+def exponent(name, value):
+    """Return `value` as Fraction if it is rational or a string such as "-1/2", as float if it is another finite real number."""
+    allowed = 'a finite real number or a string such as "-1/2"'
+    if isinstance(value, bool) or not isinstance(value, (Real, str)):
+        fail(name, value, allowed, TypeError)
+    try:
+        if isinstance(value, Rational):
+            return Fraction(int(value.numerator), int(value.denominator))
+        return Fraction(value) if isinstance(value, str) else float(Fraction(float(value)))
+    except (ValueError, OverflowError, ZeroDivisionError):
+        fail(name, value, allowed)
 
 
 def array(name, value, shape, dtype=float):

@@ -1,5 +1,6 @@
 """The `dmft` program. Every command is a call of the Python API; problems are TOML files (see `dmft.problem.read`)."""
 
+import json
 import os
 import sys
 from pathlib import Path
@@ -137,6 +138,31 @@ def reproduce(
     for known, draw in drawings.items():
         draw().savefig(out / f"{known}.png")
         console.print(f"written: {out / known}.png")
+
+
+@app.command()
+def classes(
+    loss: Annotated[str, typer.Option(help="logistic, hinge, mse or softmax.")] = "logistic",
+    latex: Annotated[bool, typer.Option("--latex", help="Table and equations as LaTeX.")] = False,
+    json_: Annotated[bool, typer.Option("--json", help="Everything derived, as JSON.")] = False,
+):
+    """Derive the stable infinite-width limits of networks with one hidden layer."""
+    from derivations import report
+
+    if latex and json_:
+        raise ValueError("latex and json exclude each other; give one of them")
+    derivation = dmft.limits.shallow(loss).derivation
+    if latex:
+        print(report.latex(derivation), end="")
+    elif json_:
+        print(json.dumps(report.to_json(derivation), indent=1, ensure_ascii=False))
+    else:
+        header, *body = report.brief(derivation)
+        table = Table(*header)
+        for row in body:
+            table.add_row(*row)
+        console.print(table)
+        console.print("\n".join(report.caption(derivation, report.terse)))
 
 
 @app.command()

@@ -13,6 +13,7 @@ SMALL = {
     "bordelon-kernels": dict(steps=10),
     "bordelon-learning-rate-transfer": dict(steps=5, points=4),
     "bordelon-fixed-point": dict(steps=60, fractions=(0.2, 0.9), depths=(1, 3), richnesses=(1.0,)),
+    "golikov-phase-diagram": {},
 }
 
 

@@ -14,6 +14,7 @@ FIGURES = {
     "bordelon-kernels": ("bordelon_pehlevan_2025", "kernels"),
     "bordelon-learning-rate-transfer": ("bordelon_pehlevan_2025", "learning_rate_transfer"),
     "bordelon-fixed-point": ("bordelon_pehlevan_2025", "fixed_point_convergence"),
+    "golikov-phase-diagram": ("golikov_2020", "phase_diagram"),
 }
 
 
