@@ -50,6 +50,8 @@ def measure_regime(constants, moves):
         Subscript of the constants of each layer.
     moves : dict of {str: {-1, 0, 1}}
         Sign of the exponent of the increments of each layer over their initial values: it stays, it moves, its start is forgotten.
+        Where a start is forgotten, step 0 has an equation of its own: the forgotten layer only moves, and with a weight in which
+        the initial one is no longer seen.
     """
     fields = {"a": (a, lambda k: phi(w(k) * X[i])), "w": (w, lambda k: a(k) * dphi(w(k) * X[i]) * X[i])}
     equations = {"start": Eq(f(0, x), 0)}

@@ -66,8 +66,12 @@ def _sums(left, right):
 
 
 def prune(exponents, region, symbols):
-    """The exponents without those that exceed all others nowhere in `region` (constraints of `arrangements.witness`)."""
-    forms = {e: arrangements.affine(e, symbols) for e in sorted(exponents, key=sympy.default_sort_key)}
+    """The exponents without those that exceed all others nowhere in `region`, the constraints of `arrangements.witness`.
+
+    Of exponents that are equal on the region one is kept, the shortest.
+    """
+    longest_first = sorted(exponents, key=lambda e: (-e.count_ops(), sympy.default_sort_key(e)))
+    forms = {e: arrangements.affine(e, symbols) for e in longest_first}
     for exponent in list(forms):
         form = forms.pop(exponent)
         larger = [(tuple(a - b for a, b in zip(form, other)), ">") for other in forms.values()]

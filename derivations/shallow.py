@@ -1,15 +1,16 @@
-"""Limit models of a network with one hidden layer, derived from its forward pass and its gradient step by power counting in the width.
+"""Limit models of networks with one hidden layer, derived from its forward pass and its gradient step by power counting in the width.
 
-    f(x) = sigma sum_r a_r phi(w_r x),   da_r = -eta_a sigma mean_i c_i phi(w_r x_i),   dw_r = -eta_w sigma mean_i c_i a_r phi'(w_r x_i) x_i,
+    f(x) = sigma sum_r a_r phi(w_r x),
+    da_r = -eta_a sigma mean_i c_i phi(w_r x_i),   dw_r = -eta_w sigma mean_i c_i a_r phi'(w_r x_i) x_i,
 
-with a, w of order one, phi homogeneous of degree one, sigma = sigma* R^q_sigma and eta_l = eta*_l R^q_eta_l. What is put in is `Network`,
-the two lines above in orders of magnitude, the loss, and the definition of stability: increments stay bounded in the number of
-steps, and those of the logits are not negligible. Everything else comes out: the band, the lines on which a property holds, the cells between
-them, and the equations of each.
+with a, w of order one, phi homogeneous of degree one, sigma = sigma* R^q_sigma and eta_l = eta*_l R^q_eta_l. What is put in is
+`Network`, the lines above in orders of magnitude, the loss, and the definition of stability: increments stay bounded in the number
+of steps, and those of the logits are not negligible. Everything else comes out: the band, the lines on which a property holds, the
+cells between them, and the equations of each.
 
 Names of classes, by rule: "M" kernels evolve, "N" the initial function persists, "F" it persists because diverging logits feed back
-through an unbounded loss derivative, "A" none of these; then, if the layers do not act alike, in brackets the layers that do ("*": the initial weights are
-forgotten); then a number in the order of the signs of the exponents of the initial and of the trained logits.
+through an unbounded loss derivative, "A" none of these; then, if the layers do not act alike, in brackets those that act ("*": with
+initial weights forgotten); then a number in the order of the signs of the exponents of the initial and of the trained logits.
 
 Source: theory/shallow_limits.md, sections 1-4b and 7; theory/deep_classes.md, section 3; arXiv 2006.06574.
 """
@@ -75,12 +76,12 @@ class Network:
         return {layer: (power(2 * self.scale + rate) * square).summed() for layer, (rate, square) in squares.items()}
 
     def kernel_changes(self, da, dw):
-        """Exponents of the change of each kernel, for smooth phi; phi' is bounded, so an exponent above that of the kernel means equal to it."""
+        """Exponents of the change of each kernel, for smooth phi; as phi' is bounded, above that of the kernel means equal to it."""
         squares = {"a": (self.rate_a, W * dw + dw * dw), "w": (self.rate_w, A * da + da * da + A * A * (dw + dw * dw))}
         return {layer: (power(2 * self.scale + rate) * change).summed() for layer, (rate, change) in squares.items()}
 
     def mask_flips(self, dw):
-        """Exponents of the further change of the kernel of w for phi with a kink: of d neurons the fraction dw flips phi', with random sign."""
+        """Exponents of what a kink of phi adds to the change of the kernel of w: a fraction dw of phi' flips, with random sign."""
         return frozenset(sympy.expand(2 * self.scale + self.rate_w + (scaling.MEAN + e) * scaling.CENTRED) for e in dw.exponents)
 
 
@@ -266,7 +267,7 @@ def _growing(circuits):
 
 
 def _power_counting(network, symbols, circuits=(), region=()):
-    """Orders of everything on the part of `region` where increments, and the logits along `circuits`, stay bounded in the number of steps."""
+    """Orders of everything on the part of `region` where `circuits` and those of the increments do not grow with the steps."""
     u = {layer: sympy.Symbol(f"u_{layer}") for layer in "aw"}
     updated = network.step(power(u["a"]), power(u["w"]))
     edges = scaling.transfer({layer: order.exponents for layer, order in zip("aw", updated)}, u)
@@ -460,7 +461,7 @@ def _limit(branch, loss, constants, signature, affine, cells):
     kernel = largest(branch.kernel)
 
     def relative(changes):
-        return sympy.Integer(0) if signature.evolves else largest({sympy.expand(e - kernel) for e in changes})
+        return largest({sympy.expand(e - kernel) for e in changes})
 
     exponents = {
         "initial logits": largest(branch.initial),
@@ -490,7 +491,10 @@ def _limit(branch, loss, constants, signature, affine, cells):
         properties=tuple(name for name in PROPERTIES if holds[name]),
         signs=(signature.initial, signature.trained),
         witness=tuple(sympy.Rational(v.numerator, v.denominator) for v in cell.witness),
-        exponents={name: _reduced(e, bounds, cell, symbols) for name, e in exponents.items()},
+        exponents={
+            name: sympy.Integer(0) if signature.evolves and "change" in name else _reduced(e, bounds, cell, symbols)
+            for name, e in exponents.items()
+        },
         rules=(loss.rule(signature.initial), loss.rule(signature.trained)),
         equations=equations.initial_function() | equations.loss_derivatives(loss, signature.initial, signature.trained) | survive,
         reasons=_reasons(branch, loss, signature, exponents),
@@ -515,7 +519,7 @@ def _reasons(branch, loss, signature, exponents):
     e0, e1, change = (exponents[name] for name in ("initial logits", "logits", "relative kernel change"))
     size = {-1: "vanish", 0: "stay finite", 1: "diverge"}
     reasons = [
-        Reason(f"{weight} <= 0", f"the circuit {' -> '.join((*path, path[0]))} of the gradient step does not grow: its quantities stay bounded in the number of steps")
+        Reason(f"{weight} <= 0", f"the circuit {' -> '.join((*path, path[0]))} of the gradient step does not grow with the number of steps")
         for path, weight in branch.circuits
     ]
     if branch.network.gain:
@@ -526,7 +530,7 @@ def _reasons(branch, loss, signature, exponents):
             f"logits {size[signature.initial]} at initialization, the first loss derivative is {loss.rule(signature.initial)} at z = F0",
         ),
         Reason(
-            f"eta sigma^2 sum_r phi phi and eta sigma^2 sum_r a^2 phi' phi' have a mean: the largest has exponent {exponents['tangent kernel']}",
+            f"eta sigma^2 sum_r phi phi and eta sigma^2 sum_r a^2 phi' phi' have a mean: largest exponent {exponents['tangent kernel']}",
             f"this is the tangent kernel, of {' and '.join(layer for layer, _ in signature.layers)}"
             if not signature.evolves
             else "this is the tangent kernel",
@@ -538,7 +542,7 @@ def _reasons(branch, loss, signature, exponents):
             else "a step of the logits is larger than the initial logits: normalised logits start at zero",
         ),
         Reason(
-            f"the relative change of the kernel has exponent {_compared(change, 0 if signature.evolves else -1)}",
+            f"the relative change of the kernel has exponent {f'min(0, {change}) = 0' if signature.evolves else f'{change} < 0'}",
             "the law of (a, w) evolves and with it the kernel" if signature.evolves else "the kernel is stationary",
         ),
         Reason(
@@ -547,7 +551,8 @@ def _reasons(branch, loss, signature, exponents):
         ),
     ]
     if signature.initial > 0 and not signature.persists:
-        reasons.append(Reason("F0 may be right on all samples", "then nothing moves, and the next loss derivative is again that of step 0"))
+        because, follows = "F0 may be right on all samples", "then nothing moves, and the next loss derivative is again that of step 0"
+        reasons.append(Reason(because, follows))
     return tuple(reasons)
 
 

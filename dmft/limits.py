@@ -1,4 +1,4 @@
-"""Infinite-width limits of networks with one hidden layer: which exist, where in the plane of scaling exponents, and which a point leads to.
+"""Infinite-width limits of networks with one hidden layer: which exist, and to which one a pair of scaling exponents leads.
 
 Everything is derived by `derivations.shallow`. Source: theory/shallow_limits.md; arXiv 2006.06574.
 """

@@ -113,9 +113,10 @@ def test_conditions_are_irredundant(logistic, layer_wise):
     for derivation in (logistic, layer_wise):
         size = len(derivation.symbols)
         for c in derivation.classes:
-            for bound in c.bounds:
-                others = [b for b in c.bounds if b is not bound]
-                outside = [(bound[0], ">"), (tuple(-v for v in bound[0]), ">")] if bound[1] == "=" else [(tuple(-v for v in bound[0]), ">=")]
+            for form, relation in c.bounds:
+                others = [b for b in c.bounds if b != (form, relation)]
+                below = tuple(-v for v in form)
+                outside = [(form, ">"), (below, ">")] if relation == "=" else [(below, ">=")]
                 assert any(arrangements.witness([*others, o], size) is not None for o in outside)
 
 
@@ -251,7 +252,8 @@ def test_networks_of_huge_width_fall_into_the_derived_classes(loss, precision):
         assert stable == (limit is not None), point
         if stable:
             seen.add(limit.name)
-            derived = [evaluated(limit, n, derivation.symbols, point) for n in ("initial logits", "logits", "tangent kernel", "relative kernel change")]
+            names = ("initial logits", "logits", "tangent kernel", "relative kernel change")
+            derived = [evaluated(limit, n, derivation.symbols, point) for n in names]
             assert [e0, e1, kernel, change] == pytest.approx(derived, abs=NEGLIGIBLE), point
             holds = [abs(v) < NEGLIGIBLE for v in (e0, kernel, e1 - e0, change)]
             assert limit.properties == tuple(name for name, yes in zip(shallow.PROPERTIES, holds) if yes)
