@@ -1,4 +1,4 @@
-"""Write shallow_classes.json, the derived limit models of one-hidden-layer networks; with dmft installed: python data/make_shallow_classes.py"""
+"""Write shallow_classes.json, the derived limits of one-hidden-layer networks. Needs dmft: python data/make_shallow_classes.py"""
 
 import json
 from pathlib import Path

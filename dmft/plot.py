@@ -245,7 +245,7 @@ def _draw_point(ax, limit, point, label):
         ax.plot(*place, "o", color="0.4", markerfacecolor="white", markersize=4, zorder=4)
     else:
         label = f"{limit.name}: {label}"
-    above = 10 if place[1] > np.mean([float(edge) for edge in _WINDOW[1]]) else -10
+    above = 12 if place[1] > np.mean([float(edge) for edge in _WINDOW[1]]) else -12
     ax.annotate(label, place, (8, above), textcoords="offset points", ha="right", va="center", fontweight="bold", bbox=_LABEL, zorder=5)
 
 
