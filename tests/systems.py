@@ -25,8 +25,8 @@ def marchenko_pastur(sample_ratio, nodes=400):
     """Nodes s and weights of the spectrum of X^T X / P for D = P / alpha, X Gaussian.
 
     With q = 1/alpha and s = 1 + q + 2 sqrt(q) cos(theta) the density sqrt((s_+ - s)(s - s_-)) / (2 pi q s) ds becomes
-    (2/pi) sin^2(theta) / s dtheta on (0, pi): the trapezoidal rule converges exponentially. For alpha < 1 the D - P directions without
-    samples have s = 0.
+    (2/pi) sin^2(theta) / s dtheta on (0, pi): the trapezoidal rule converges exponentially. What the nodes lack of the total weight one
+    is at s = 0: the D - P directions without samples for alpha < 1, the end of the integral for alpha = 1, nothing for alpha > 1.
     """
     if math.isinf(sample_ratio):
         return np.ones(1), np.ones(1)
@@ -34,7 +34,7 @@ def marchenko_pastur(sample_ratio, nodes=400):
     theta = np.pi * np.arange(1, nodes + 1) / (nodes + 1)
     s = 1 + q + 2 * np.sqrt(q) * np.cos(theta)
     weights = 2 / (nodes + 1) * np.sin(theta) ** 2 / s
-    return np.append(s, 0.0), np.append(weights, max(0.0, 1 - sample_ratio))
+    return np.append(s, 0.0), np.append(weights, 1 - weights.sum())
 
 
 def lazy(network, data, training):
