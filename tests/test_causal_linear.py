@@ -78,7 +78,12 @@ def threads(monkeypatch):
     used, march_rows = [], causal_linear._march_rows
     monkeypatch.setattr(causal_linear, "_PARALLEL_ROWS", 0)
     monkeypatch.setattr(causal_linear, "_PAYS", np.inf)
-    monkeypatch.setattr(causal_linear, "_march_rows", lambda p, s, work, *rows: used.append(work.rows.parallel) or march_rows(p, s, work, *rows))
+
+    def watched(problem, state, work, first, last):
+        used.append(work.rows.parallel)
+        return march_rows(problem, state, work, first, last)
+
+    monkeypatch.setattr(causal_linear, "_march_rows", watched)
     return used
 
 
@@ -108,7 +113,7 @@ def test_equals_the_reference_with_a_compressed_past(name, twin, compressing):
 
 @pytest.mark.parametrize("name", ["three layers, unequal", "online", "all together"])
 def test_two_threads_change_nothing(name, threads, monkeypatch):
-    p = problem(name, 69)
+    p = problem(name, 19)
     found = run(p)[0]
     assert all(threads) and len(threads) > 1
     threads.clear()
