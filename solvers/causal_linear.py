@@ -13,7 +13,7 @@ from scipy.linalg import solve_triangular
 
 from . import history
 from .compiled import inner, kernel
-from .history import History, left, write
+from .history import History, clear, left, write
 from .linear_problem import LinearProblem, OrderParameters
 from .two_field import Rows, Source, TwoField, backward, correlate, empty_rows, forward
 
@@ -169,13 +169,6 @@ def _add_to(total, p, weight, row):
 
 
 @inner
-def _clear(row):
-    for c in range(row.shape[0]):
-        for s in range(row.shape[1]):
-            row[c, s] = 0.0
-
-
-@inner
 def _trace(row, p):
     total = 0.0
     for c in range(row.shape[0]):
@@ -207,7 +200,7 @@ def _backward_modes(problem, state, at, work, t):
     history, rows = state.history, work.rows
     p, q = t * history.outputs, (t + 1) * history.outputs
     _kernel_row(work, p, p, -problem.first_over_last, history.reported[at.Rg], 1.0, history.reported[at.Cg])
-    _clear(work.mean)
+    clear(work.mean, q)
     for k in range(len(problem.eigenvalues)):
         weight = problem.fractions[k] * problem.eigenvalues[k]
         a, b = _mode_sources(problem, state, at, work, k)
@@ -223,10 +216,10 @@ def _samples(problem, state, at, work, t):
     history, rows, mean, errors = state.history, work.rows, work.mean, work.errors
     outputs = history.outputs
     p, q = t * outputs, (t + 1) * outputs
-    _clear(errors)
+    clear(errors, q)
     fixed = not problem.online and np.isfinite(problem.sample_ratio)
     if fixed:
-        _clear(rows.kernel)
+        clear(rows.kernel, p)
         _add_to(rows.kernel, p, 1.0 / problem.sample_ratio, state.mode_responses[0, p:q])
         left(history, at.Rd, rows.kernel, p, errors)
     for c in range(outputs):
@@ -255,9 +248,9 @@ def _forward_modes(problem, state, at, work, t):
     """u of every mode, A_k = lambda_k R_D; averages C_u and R_u."""
     history, rows = state.history, work.rows
     p, q = t * history.outputs, (t + 1) * history.outputs
-    _clear(work.mean)
+    clear(work.mean, q)
     for k in range(len(problem.eigenvalues)):
-        _clear(rows.kernel)
+        clear(rows.kernel, q)
         _add_to(rows.kernel, q, problem.eigenvalues[k], work.errors)
         a, b = _mode_sources(problem, state, at, work, k)
         forward(history, _mode(problem, at, k), t, a, b, rows)
