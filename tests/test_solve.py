@@ -1,5 +1,6 @@
 """`dmft.solve`: exact limits, properties that every solution has, and how a solve can end."""
 
+import dataclasses
 import math
 import subprocess
 import sys
@@ -116,10 +117,10 @@ NETWORKS = {
 def test_is_the_infinite_network_itself(name):
     """Losses and all correlations, without the approximation of a finite size and without the equations of the theory."""
     network, data, training = NETWORKS[name]
-    test, train, correlations = systems.infinite_network(network, data, training)
+    test, train, fields, _ = systems.infinite_network(network, data, training)
     trajectory = solve(network, data, training)
     assert_losses(trajectory, test, train, tolerance=1e-11)
-    for field, expected in correlations.items():
+    for field, expected in systems.correlations(fields).items():
         for layer in layers(network, field):
             exact = expected if layer is None else expected[layer - 1]
             if field == "delta" and isinstance(training, SGD):  # the theory keeps what fresh samples need
@@ -127,6 +128,22 @@ def test_is_the_infinite_network_itself(name):
             found = trajectory.correlation(field, layer=layer)
             bound = 1e-11 * np.abs(exact).max()
             np.testing.assert_allclose(found.reshape(exact.shape), exact, rtol=0, atol=bound, err_msg=f"{field} {layer}")
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_responses_are_those_of_the_infinite_network(name):
+    """Kicks of size 1e-5 in random directions: what remains are rounding errors times 1e5, and third derivatives times 1e-10."""
+    network, data, training = NETWORKS[name]
+    training = dataclasses.replace(training, learning_rate=5 * training.learning_rates[:5], steps=5)
+    trajectory = solve(network, data, training)
+    for field in ("h", "g", "v", "u", "delta"):
+        for layer in layers(network, field):
+            found = trajectory.response(field, layer=layer)
+            if field == "delta" and math.isinf(data.sample_ratio):
+                exact = np.eye(6 * network.outputs).reshape(found.shape)
+            else:
+                exact = systems.response(network, data, training, field, layer).reshape(found.shape)
+            np.testing.assert_allclose(found, exact, rtol=0, atol=1e-7 * np.abs(exact).max(), err_msg=f"{field} {layer}")
 
 
 # ---- how the limits are approached
