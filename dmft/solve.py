@@ -192,10 +192,17 @@ def _fixed_point(network, data, training, progress, window="auto", tolerance=1e-
 def _reference(network, data, training):
     from solvers import reference
 
+    problem = deep_linear.problem(network, data, training)
     began = time.perf_counter()
-    order = reference.march(deep_linear.problem(network, data, training))
+    with np.errstate(all="ignore"):
+        order = reference.march(problem)
+        stable = order.test_loss <= problem.divergence_factor * order.test_loss[0]
+        stable &= np.isfinite(np.diagonal(order.Ch[-1]).reshape(problem.rows, -1)).all(axis=1)
+    finished = problem.rows if stable.all() else int(np.argmin(stable))
+    order.test_loss[finished:] = order.train_loss[finished:] = np.inf
+    status = Status.COMPLETED if finished == problem.rows else Status.DIVERGED
     report = {"elapsed": time.perf_counter() - began}
-    return _trajectory(network, data, training, order, Status.COMPLETED, training.steps + 1, "reference", {}, report)
+    return _trajectory(network, data, training, order, status, finished, "reference", {}, report)
 
 
 def march(network, data, training, memory_limit=None, start=None):

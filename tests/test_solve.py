@@ -402,6 +402,21 @@ def test_divergence_is_a_result(name, tmp_path):
     np.testing.assert_array_equal(stored.test_loss, trajectory.test_loss)
 
 
+@pytest.mark.parametrize("method", ["reference", "fixed-point"])
+@pytest.mark.parametrize("name", DIVERGENT)
+def test_all_methods_diverge_at_the_same_step(name, method):
+    expected = solve(*DIVERGENT[name])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        found = solve(*DIVERGENT[name], method=method)
+    assert (found.status, found.diverged_at) == (dmft.Status.DIVERGED, expected.diverged_at)
+    n = found.finished
+    np.testing.assert_allclose(found.test_loss[:n], expected.test_loss[:n], rtol=1e-8)
+    for losses in (found.test_loss, found.train_loss):
+        assert np.all(np.isfinite(losses[:n])) and np.all(losses[n:] == np.inf)
+    assert not np.any(np.isnan(found.correlation("h", layer=1)))
+
+
 def test_catapults_that_come_back_are_not_divergence():
     """NTK at nu = 256: the loss rises to more than ten times its initial value and then falls (theory/deep_linear.md, section 7)."""
     trajectory = solve(dmft.DeepLinear(2, 256.0, parameterization="ntk"), POPULATION, GD(0.84, 100))
