@@ -157,8 +157,6 @@ CALLS = {
 
 
 #: Refused, but by an error from within; whoever makes them name the argument removes them here.
-UNNAMED = ("load number", "plot number", "plot exchanged", "plot ensemble", "plot kernels", "plot zscores", "plot overview")
-
 
 @pytest.mark.parametrize("name", CONSTRUCTORS)
 def test_constructors(name):
@@ -175,7 +173,7 @@ def test_problems(name, taker):
         TAKERS[taker](*problem)
 
 
-@pytest.mark.parametrize("name", [pytest.param(n, marks=pytest.mark.xfail(strict=True)) if n in UNNAMED else n for n in CALLS])
+@pytest.mark.parametrize("name", CALLS)
 def test_calls(name, traj, ens, tmp_path, monkeypatch):
     call, error, message = CALLS[name]
     monkeypatch.chdir(tmp_path)
