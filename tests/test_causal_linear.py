@@ -76,8 +76,8 @@ def threads(monkeypatch):
     if numba.get_num_threads() < 2:
         pytest.skip("one thread only")
     used, march_rows = [], causal_linear._march_rows
-    monkeypatch.setattr(causal_linear, "_PARALLEL_ROWS", 0)
-    monkeypatch.setattr(causal_linear, "_PAYS", np.inf)
+    for name, value in {"_LONG": 0, "_PARALLEL_ROWS": 0, "_TRIAL_ROWS": 8, "_LAUNCH": np.inf, "_PAYS": np.inf, "_SLOWED": np.inf}.items():
+        monkeypatch.setattr(causal_linear, name, value)
 
     def watched(problem, state, work, first, last):
         used.append(work.rows.parallel)
@@ -125,9 +125,17 @@ def test_two_threads_change_nothing(name, threads, monkeypatch):
 
 
 def test_threads_are_given_up_where_they_do_not_pay(threads, monkeypatch):
+    """Tried at row 64, and again after half as many rows more."""
+    monkeypatch.setattr(causal_linear, "_PARALLEL_ROWS", 64)
     monkeypatch.setattr(causal_linear, "_PAYS", 0.0)
+    run(problem("one layer", 139))
+    assert threads == [False, True, False, True, False]
+
+
+def test_threads_that_do_not_start_are_not_used(threads, monkeypatch):
+    monkeypatch.setattr(causal_linear, "_LAUNCH", 0.0)
     run(problem("one layer", 69))
-    assert threads == [True, False, False]
+    assert not any(threads)
 
 
 def test_long_marches_compress_by_themselves(monkeypatch):
