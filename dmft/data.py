@@ -121,8 +121,10 @@ class StructuredData(Specification):
             multiplicity = checks.array("multiplicity", np.full(modes, 1.0 / modes), (modes,))
         else:
             multiplicity = checks.array("multiplicity", self.multiplicity, (modes,))
-            if np.any(multiplicity <= 0) or abs(multiplicity.sum() - 1.0) > 1e-9:
-                raise ValueError(f"multiplicity must be positive fractions that sum to 1; got a sum of {multiplicity.sum():.12g}")
+            if np.any(multiplicity <= 0):
+                raise ValueError(f"multiplicity must be > 0; the smallest given is {multiplicity.min()}")
+            if abs(multiplicity.sum() - 1.0) > 1e-9:
+                raise ValueError(f"multiplicity must be fractions that sum to 1; got a sum of {multiplicity.sum():.12g}")
         for name, value in (("eigenvalues", eigenvalues), ("target_power", power), ("multiplicity", multiplicity)):
             object.__setattr__(self, name, value)
 

@@ -9,7 +9,10 @@ from matplotlib.colors import LogNorm, Normalize
 from matplotlib.ticker import MaxNLocator
 
 from . import checks
-from .trajectory import LAYERED
+from .compare import Verdict
+from .simulate import Ensemble
+from .specification import check_type
+from .trajectory import LAYERED, Trajectory
 
 STYLE = Path(__file__).with_name("dmft.mplstyle")
 
@@ -47,6 +50,9 @@ def loss(trajectory=None, ensemble=None, ax=None, which=("test", "train")):
     """
     if trajectory is None and ensemble is None:
         raise ValueError("trajectory and ensemble are both None; give at least one of them")
+    for name, value, kind in (("trajectory", trajectory, Trajectory), ("ensemble", ensemble, Ensemble)):
+        if value is not None:
+            check_type(name, value, (kind,))
     which = (which,) if isinstance(which, str) else tuple(which)
     for name in which:
         checks.choice("which", name, tuple(_LOSSES))
@@ -105,6 +111,7 @@ def kernels(trajectory, names=("h", "g"), axes=None):
     ValueError
         If the number of `axes` does not match; `Trajectory.correlation` refuses unknown names.
     """
+    check_type("trajectory", trajectory, (Trajectory,))
     names = (names,) if isinstance(names, str) else tuple(names)
     depth = trajectory.network.depth
     maps = [(name, layer) for name in names for layer in (range(1, depth + 1) if name in LAYERED else (None,))]
@@ -179,6 +186,7 @@ def zscores(verdict, ax=None):
     -------
     matplotlib.axes.Axes
     """
+    check_type("verdict", verdict, (Verdict,))
     with plt.style.context(STYLE):
         ax = plt.subplots(figsize=(3.6, 2.2))[1] if ax is None else ax
         ax.axhline(0.0, color="0.6", linewidth=0.7)
@@ -263,6 +271,7 @@ def overview(trajectory):
     -------
     matplotlib.figure.Figure
     """
+    check_type("trajectory", trajectory, (Trajectory,))
     depth = trajectory.network.depth
     with plt.style.context(STYLE):
         figure = plt.figure(figsize=(3.4 + 2.0 * depth, 3.6))

@@ -50,7 +50,7 @@ def run(folder, echo=print):
 
 def isotropic_data():
     """Trajectory and ensemble at alpha = 2 with label noise."""
-    problem = NETWORK, dmft.GaussianData(sample_ratio=2.0, label_noise=0.3), dmft.GradientDescent(learning_rate=0.1, steps=80)
+    problem = NETWORK, dmft.GaussianData(sample_ratio=2.0, label_noise=0.3), dmft.GradientDescent(learning_rate=0.05, steps=80)
     return dmft.solve(*problem, progress=False), dmft.simulate(*problem, dim=400, seeds=16, progress=False)
 
 
@@ -58,7 +58,7 @@ def digits_data():
     """Trajectory for the covariance of the digits, and ensembles by name: trained on the images, and on Gaussian inputs in their place."""
     images = dmft.datasets.digits(CLASSES)
     data = dmft.StructuredData.from_dataset(images.x, images.y, sample_ratio=2.0)
-    problem = NETWORK, data, dmft.GradientDescent(learning_rate=0.025, steps=80)
+    problem = NETWORK, data, dmft.GradientDescent(learning_rate=0.02, steps=80)
     return dmft.solve(*problem, progress=False), {
         "images, D = 64": dmft.simulate(*problem, inputs=images, seeds=128, progress=False),
         "Gaussian inputs, D = 64": dmft.simulate(*problem, dim=64, seeds=128, progress=False),

@@ -18,16 +18,19 @@ FIXED_POINT_OPTIONS = ("window", "tolerance", "max_sweeps", "damping", "anderson
 def memory_estimate(network, data, training, method="causal"):
     """Peak memory in bytes that `solve` needs for its arrays, known before any work.
 
-    With n = T C rows, L layers and M input modes, in doubles: (6 L + 4 M + 6) n^2 for the causal march and 2 T^2 for the
-    optimizer's memory kernel, and about an eighth of the former for the low-rank form of long histories;
+    With n = T C rows, L layers and M input modes, in doubles: 2 T^2 for the optimizer's memory kernel, and 6 L + 4 M + 6 matrices
+    for the causal march, each of n^2 and the 300 C n of the low-rank form of long histories (from T = 640 on);
     (8 L + M + 14) n^2 for the fixed point; (6 L + 8 M + 20) n^2 for the reference.
     """
+    from solvers.history import low_rank_size
+
     deep_linear.check(network, data, training)
     checks.choice("method", method, METHODS)
+    rows, outputs = training.steps + 1, network.outputs
     layers, modes = network.depth, len(data.spectrum(network.outputs).eigenvalues)
-    n = (training.steps + 1) * network.outputs
     matrices = {"causal": 6 * layers + 4 * modes + 6, "fixed-point": 8 * layers + modes + 14, "reference": 6 * layers + 8 * modes + 20}[method]
-    return int(8 * ((1.0 if method != "causal" else 1.125) * matrices * n**2 + 2 * (training.steps + 1) ** 2))
+    extra = low_rank_size(rows, outputs) if method == "causal" else 0
+    return 8 * (matrices * ((rows * outputs) ** 2 + extra) + 2 * rows**2)
 
 
 def _check_memory(estimate, limit):
@@ -189,10 +192,17 @@ def _fixed_point(network, data, training, progress, window="auto", tolerance=1e-
 def _reference(network, data, training):
     from solvers import reference
 
+    problem = deep_linear.problem(network, data, training)
     began = time.perf_counter()
-    order = reference.march(deep_linear.problem(network, data, training))
+    with np.errstate(all="ignore"):
+        order = reference.march(problem)
+        stable = order.test_loss <= problem.divergence_factor * order.test_loss[0]
+        stable &= np.isfinite(np.diagonal(order.Ch[-1]).reshape(problem.rows, -1)).all(axis=1)
+    finished = problem.rows if stable.all() else int(np.argmin(stable))
+    order.test_loss[finished:] = order.train_loss[finished:] = np.inf
+    status = Status.COMPLETED if finished == problem.rows else Status.DIVERGED
     report = {"elapsed": time.perf_counter() - began}
-    return _trajectory(network, data, training, order, Status.COMPLETED, training.steps + 1, "reference", {}, report)
+    return _trajectory(network, data, training, order, status, finished, "reference", {}, report)
 
 
 def march(network, data, training, memory_limit=None, start=None):

@@ -88,4 +88,5 @@ def check_type(name, value, classes):
     """Raise TypeError naming the argument unless `value` is an instance of one of `classes`."""
     if not isinstance(value, tuple(classes)):
         allowed = " or ".join(c.__name__ for c in classes)
-        raise TypeError(f"{name} must be a {allowed}; got {type(value).__name__}")
+        article = "an" if allowed[0] in "AEIOU" else "a"
+        raise TypeError(f"{name} must be {article} {allowed}; got {type(value).__name__}")

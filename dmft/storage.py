@@ -385,6 +385,8 @@ def _read_ensemble(file):
 @contextlib.contextmanager
 def _opened(path):
     """The open HDF5 file; whatever goes wrong with it is a StorageError."""
+    if not isinstance(path, (str, os.PathLike)):
+        raise TypeError(f"path must be a str or os.PathLike; got {path!r}")
     if not os.path.exists(path):
         raise StorageError(f"{path} does not exist")
     if not h5py.is_hdf5(path):

@@ -108,7 +108,7 @@ class Trajectory:
         return self._shaped(factor * np.tril(lower), symmetric=False)
 
     def _kernel(self, kind, names, name, layer):
-        if name not in names:
+        if name not in tuple(names):
             raise ValueError(f"name must be one of {', '.join(map(repr, names))} for a {kind}; got {name!r}")
         if name not in LAYERED:
             if layer is not None:

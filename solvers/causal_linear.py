@@ -8,19 +8,21 @@ import time
 from typing import NamedTuple
 
 import numpy as np
-from numba import get_num_threads
+from numba import get_num_threads, njit, prange
 from scipy.linalg import solve_triangular
 
 from . import history
 from .compiled import inner, kernel
-from .history import History, left, write
+from .history import History, clear, left, write
 from .linear_problem import LinearProblem, OrderParameters
 from .two_field import Rows, Source, TwoField, backward, correlate, empty_rows, forward
 
 BLOCK_ROWS = 64
-#: Two threads are tried from this row on, for a few rows, kept while a row takes less than this share of the time, else tried again later.
-_PARALLEL_ROWS, _TRIAL_ROWS, _PAYS, _RETRY_ROWS = 192, 2, 0.9, 256
-_THREADED_ROWS = 16
+#: In marches of at least `_LONG` rows two threads are tried from row `_PARALLEL_ROWS` on, for a few rows, if they start within
+#: `_LAUNCH` seconds. They are kept if a row then takes less than the share `_PAYS` of the time on one thread, until a row takes
+#: `_SLOWED` times as long as before; else they are tried again after half as many rows more.
+_LONG, _PARALLEL_ROWS, _LAUNCH, _TRIAL_ROWS, _PAYS, _SLOWED = 400, 192, 5e-5, 24, 0.9, 2.0
+_THREADED_ROWS = 32
 
 
 class March(NamedTuple):
@@ -169,13 +171,6 @@ def _add_to(total, p, weight, row):
 
 
 @inner
-def _clear(row):
-    for c in range(row.shape[0]):
-        for s in range(row.shape[1]):
-            row[c, s] = 0.0
-
-
-@inner
 def _trace(row, p):
     total = 0.0
     for c in range(row.shape[0]):
@@ -207,7 +202,7 @@ def _backward_modes(problem, state, at, work, t):
     history, rows = state.history, work.rows
     p, q = t * history.outputs, (t + 1) * history.outputs
     _kernel_row(work, p, p, -problem.first_over_last, history.reported[at.Rg], 1.0, history.reported[at.Cg])
-    _clear(work.mean)
+    clear(work.mean, q)
     for k in range(len(problem.eigenvalues)):
         weight = problem.fractions[k] * problem.eigenvalues[k]
         a, b = _mode_sources(problem, state, at, work, k)
@@ -223,10 +218,10 @@ def _samples(problem, state, at, work, t):
     history, rows, mean, errors = state.history, work.rows, work.mean, work.errors
     outputs = history.outputs
     p, q = t * outputs, (t + 1) * outputs
-    _clear(errors)
+    clear(errors, q)
     fixed = not problem.online and np.isfinite(problem.sample_ratio)
     if fixed:
-        _clear(rows.kernel)
+        clear(rows.kernel, p)
         _add_to(rows.kernel, p, 1.0 / problem.sample_ratio, state.mode_responses[0, p:q])
         left(history, at.Rd, rows.kernel, p, errors)
     for c in range(outputs):
@@ -255,9 +250,9 @@ def _forward_modes(problem, state, at, work, t):
     """u of every mode, A_k = lambda_k R_D; averages C_u and R_u."""
     history, rows = state.history, work.rows
     p, q = t * history.outputs, (t + 1) * history.outputs
-    _clear(work.mean)
+    clear(work.mean, q)
     for k in range(len(problem.eigenvalues)):
-        _clear(rows.kernel)
+        clear(rows.kernel, q)
         _add_to(rows.kernel, q, problem.eigenvalues[k], work.errors)
         a, b = _mode_sources(problem, state, at, work, k)
         forward(history, _mode(problem, at, k), t, a, b, rows)
@@ -305,6 +300,22 @@ def _march_rows(problem, state, work, first, last):
     return last
 
 
+@njit(cache=True, parallel=True)
+def _wake(calls):
+    for i in prange(len(calls)):
+        calls[i] += 1
+
+
+def _threads_are_free(launches=4):
+    """Whether two threads start at once, as they do not where other work keeps the processors busy."""
+    calls = np.zeros(2)
+    _wake(calls)
+    began = time.perf_counter()
+    for _ in range(launches):
+        _wake(calls)
+    return time.perf_counter() - began < launches * _LAUNCH
+
+
 def march(problem, state=None, done=0):
     """March in blocks of rows, from an empty state or from a `restore`d one.
 
@@ -320,22 +331,21 @@ def march(problem, state=None, done=0):
     """
     state = start(problem) if state is None else state
     serial, parallel = _work(problem, False), _work(problem, True)
-    threads, trial = False, _PARALLEL_ROWS if get_num_threads() > 1 else problem.rows
-    diverged, pace = False, np.inf
+    # get_num_threads also starts numba's threading layer, without which parallel kernels from the disk cache crash.
+    threads, trial = False, _PARALLEL_ROWS if get_num_threads() > 1 and problem.rows >= _LONG else problem.rows
+    diverged, allowed = False, np.inf
     while done < problem.rows and not diverged:
-        first = done
-        threads = threads or first >= trial
-        rows = BLOCK_ROWS if not threads else _TRIAL_ROWS if first >= trial else _THREADED_ROWS
+        first, rows = done, _THREADED_ROWS if threads else BLOCK_ROWS
+        if not threads and first >= trial:
+            threads, rows, trial = _threads_are_free(), _TRIAL_ROWS, max(3 * first // 2, 1)
         stop = min(first + rows, first - first % BLOCK_ROWS + BLOCK_ROWS, problem.rows)
         began = time.perf_counter()
         done = _march_rows(problem, state, parallel if threads else serial, first, stop)
-        seconds = (time.perf_counter() - began) / ((stop - first) * stop)
-        if not threads:
-            pace = seconds
-        elif seconds < _PAYS * pace:
-            trial = problem.rows
+        seconds = (time.perf_counter() - began) / ((stop - first) * (first + stop) ** 2)
+        if threads:
+            threads, allowed = seconds < allowed, _SLOWED * seconds
         else:
-            threads, trial = False, done + _RETRY_ROWS
+            allowed = _PAYS * seconds
         diverged = done < stop
         if diverged:
             state.losses[:, done:] = np.inf

@@ -170,7 +170,8 @@ def _add_term(factors, u, v, x, row, row_stop, out, column, column_stop):
 
 
 @inner
-def _clear(rows, p):
+def clear(rows, p):
+    """rows[:, :p] = 0."""
     for c in range(rows.shape[0]):
         for s in range(p):
             rows[c, s] = 0.0
@@ -186,7 +187,7 @@ def matrix(history, m):
 @kernel
 def left(history, m, x, p, out):
     """out[:, :p] = x[:, :p] M[:p, :p] for matrix number m; x and out have shape (outputs, >= p)."""
-    _clear(out, p)
+    clear(out, p)
     compressed, block = history.compressed[0], history.block
     _add_left(matrix(history, m), compressed, p, x, 0, history.outputs, out)
     for i in range(compressed // block):
@@ -200,7 +201,7 @@ def left(history, m, x, p, out):
 @kernel
 def right(history, m, y, p, out):
     """out[:, :p] = y[:, :p] M[:p, :p]^T for matrix number m."""
-    _clear(out, p)
+    clear(out, p)
     compressed, block = history.compressed[0], history.block
     _add_right(matrix(history, m), compressed, p, y, 0, history.outputs, out)
     for i in range(compressed // block):
@@ -214,7 +215,7 @@ def right(history, m, y, p, out):
 @kernel
 def symmetric(history, m, z, p, out):
     """out[:, :p] = z[:, :p] C[:p, :p] with the symmetric matrix whose lower triangle is matrix number m."""
-    _clear(out, p)
+    clear(out, p)
     compressed, block = history.compressed[0], history.block
     _add_symmetric(matrix(history, m), compressed, p, z, 0, out)
     for i in range(compressed // block):
@@ -234,6 +235,11 @@ def write(history, m, t, row):
     for c in range(history.outputs):
         for s in range(start + history.outputs):
             target[start + c, s] = row[c, s]
+
+
+def low_rank_size(rows, outputs):
+    """Numbers that the low-rank form of one matrix of a smooth history takes while it grows: measured, within a third."""
+    return 0 if rows < _SHORTEST else 300 * rows * outputs**2
 
 
 def compress(history, rows):

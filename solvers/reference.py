@@ -35,7 +35,7 @@ class TwoField:
 
 
 def march(problem):
-    """Solve `LinearProblem` row by row; returns `OrderParameters`. Divergent training overflows here: use the compiled march."""
+    """Solve `LinearProblem` row by row; returns `OrderParameters`. Divergent training goes on here, into overflow."""
     T, C, L = problem.rows, problem.outputs, problem.layers
     n = T * C
     ones = np.ones((C, C))

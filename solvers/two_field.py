@@ -18,7 +18,7 @@ import numpy as np
 from numba import prange
 
 from .compiled import inner, inner_parallel
-from .history import left, right, symmetric, write
+from .history import clear, left, right, symmetric, write
 
 
 class TwoField(NamedTuple):
@@ -98,13 +98,6 @@ def _weigh(row, p, weight):
 
 
 @inner
-def _add(row, p, factor, other):
-    for c in range(row.shape[0]):
-        for s in range(p):
-            row[c, s] += factor * other[c, s]
-
-
-@inner
 def _set_unit(row, p):
     """The new slab's own block: the unit matrix."""
     for c in range(row.shape[0]):
@@ -116,12 +109,12 @@ def _set_unit(row, p):
 def times_source(history, source, x, p, out, scratch):
     """out[:, :p] = x[:, :p] Cov[:p, :p] for the covariance of a `Source`."""
     outputs = x.shape[0]
-    _scale(out, p, 0.0)
+    clear(out, p)
     if source.scale != 0.0:
         if source.matrix >= 0:
-            _scale(scratch, p, 0.0)
-            _add(scratch, p, 1.0, x)
-            _weigh(scratch, p, source.decay)
+            for c in range(outputs):
+                for s in range(p):
+                    scratch[c, s] = x[c, s] * source.decay[s]
             symmetric(history, source.matrix, scratch, p, out)
             _weigh(out, p, source.decay)
         if source.diagonal.shape[0] > 0:

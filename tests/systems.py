@@ -25,8 +25,8 @@ def marchenko_pastur(sample_ratio, nodes=400):
     """Nodes s and weights of the spectrum of X^T X / P for D = P / alpha, X Gaussian.
 
     With q = 1/alpha and s = 1 + q + 2 sqrt(q) cos(theta) the density sqrt((s_+ - s)(s - s_-)) / (2 pi q s) ds becomes
-    (2/pi) sin^2(theta) / s dtheta on (0, pi): the trapezoidal rule converges exponentially. For alpha < 1 the D - P directions without
-    samples have s = 0.
+    (2/pi) sin^2(theta) / s dtheta on (0, pi): the trapezoidal rule converges exponentially. What the nodes lack of the total weight one
+    is at s = 0: the D - P directions without samples for alpha < 1, the end of the integral for alpha = 1, nothing for alpha > 1.
     """
     if math.isinf(sample_ratio):
         return np.ones(1), np.ones(1)
@@ -34,7 +34,7 @@ def marchenko_pastur(sample_ratio, nodes=400):
     theta = np.pi * np.arange(1, nodes + 1) / (nodes + 1)
     s = 1 + q + 2 * np.sqrt(q) * np.cos(theta)
     weights = 2 / (nodes + 1) * np.sin(theta) ** 2 / s
-    return np.append(s, 0.0), np.append(weights, max(0.0, 1 - sample_ratio))
+    return np.append(s, 0.0), np.append(weights, 1 - weights.sum())
 
 
 def lazy(network, data, training):
@@ -147,7 +147,7 @@ def _beyond(vector, basis):
     return rest[None] / length if length > 1e-13 * np.linalg.norm(vector) else np.zeros((0, len(vector)))
 
 
-def infinite_network(network, data, training):
+def infinite_network(network, data, training, kick=None):
     """Train the network of infinite size itself: widths, samples and D infinite at fixed ratios, richness > 0, everything else general.
 
     A Gaussian matrix that meets a new vector answers with a fresh random one, orthogonal to all others and of sharp length. So T steps
@@ -158,11 +158,18 @@ def infinite_network(network, data, training):
     A random subset of a fraction p of the samples replaces Delta by Delta / p on it: Delta plus a fresh vector of squared length
     (1/p - 1) |Delta|^2.
 
+    Parameters
+    ----------
+    kick : (name, layer, time, output, size), optional
+        Add `size` times a fresh vector to the field of that name and layer at this time, and let training go on from there.
+
     Returns
     -------
     test, train : ndarray (T,)
-    correlations : dict
-        "h", "g": (L, T, C, T, C); "v", "u", "delta": (T, C, T, C). As `dmft.Trajectory.correlation`.
+    fields : dict
+        Vectors "h", "g" with shape (T, L, C, n); "v" (times the square root of the spectrum), "u", "delta" with shape (T, C, n).
+    direction : ndarray (n,)
+        Of the kick, scaled as the field that answers.
     """
     spectrum, rows, C, L = data.spectrum(network.outputs), training.steps + 1, network.outputs, network.depth
     gamma, ratios = network.richness, network.width_ratios
@@ -184,6 +191,17 @@ def infinite_network(network, data, training):
     def new_samples():
         return GaussianMatrix(samples, inputs, samples_per_dim**-0.5), _root(spectrum.noise) @ samples.fresh(C)
 
+    spaces = {"v": inputs, "u": inputs, "delta": samples} | {(name, l + 1): hidden[l] for name in "hg" for l in range(L)}
+    direction = np.zeros(capacity)
+    if kick is not None:
+        field, depth, _, output, size = kick
+        direction = spaces[(field, depth) if depth else field].fresh()[0]
+
+    def kicked(vectors, name, layer=None):
+        if kick is None or (name, layer, t) != kick[:3]:
+            return vectors
+        return vectors + size * np.outer(np.arange(C) == output, direction)
+
     w, w_buffer = hidden[-1].fresh(C), np.zeros((C, capacity))
     initial = [GaussianMatrix(hidden[0], inputs, ratios[0] ** -0.5)]
     initial += [GaussianMatrix(hidden[l + 1], hidden[l], steps[l] ** -0.5) for l in range(L - 1)]
@@ -193,26 +211,27 @@ def infinite_network(network, data, training):
     fields = {name: [] for name in ("h", "g", "v", "u", "delta")}
     losses = []
     for t in range(rows):
-        g = [w]
+        g = [kicked(w, "g", L)]
         for l in reversed(range(L)):
             factor = steps[l - 1] if l else 1 / (gamma * total_step)
-            g.insert(0, factor * (d * initial[l].backward(g[0]) + g[0] @ learned[l]))
-        v = target - g[0]
+            below = factor * (d * initial[l].backward(g[0]) + g[0] @ learned[l])
+            g.insert(0, kicked(below, "g", l) if l else below)
+        v = kicked(target - g[0], "v")
         if math.isinf(samples_per_dim):
             u = root**2 * v
             delta, train = np.hstack([root * v, noise]), np.sum((root * v) ** 2) + np.trace(spectrum.noise)
         else:
             X, noise = new_samples() if online else (X, noise)
-            delta = X.forward(root * v) + noise
+            delta = kicked(X.forward(root * v) + noise, "delta")
             train = np.sum(delta**2)
             if subset < 1:
                 delta = delta + _root((1 / subset - 1) * delta @ delta.T) @ samples.fresh(C)
             u = root * X.backward(delta)
         losses.append((np.sum((root * v) ** 2), train))
-        h = [u]
+        h = [kicked(u, "u")]
         for l in range(L):
-            h.append(d * initial[l].forward(h[l]) + h[l] @ learned[l].T)
-        for name, value in {"h": h[1:], "g": g[1:], "v": root * v, "u": u, "delta": delta}.items():
+            h.append(kicked(d * initial[l].forward(h[l]) + h[l] @ learned[l].T, "h", l + 1))
+        for name, value in {"h": h[1:], "g": g[1:], "v": root * v, "u": h[0], "delta": delta}.items():
             fields[name].append(value)
         if t < training.steps:
             rate = training.learning_rates[t]
@@ -221,8 +240,31 @@ def infinite_network(network, data, training):
                 learned[l], buffers[l] = optimizer_step(learned[l], buffers[l], gradient, rate, training)
             w, w_buffer = optimizer_step(w, w_buffer, gamma * h[L], rate, training)
             d, d_buffer = optimizer_step(d, d_buffer, 0.0, rate, training)
-    correlations = {name: np.einsum("t...ci,s...di->...tcsd", values, values) for name, values in fields.items()}
-    return *np.transpose(losses), correlations
+    if kick is not None and kick[0] == "u":
+        direction = root * direction
+    return *np.transpose(losses), {name: np.array(values) for name, values in fields.items()}, direction
+
+
+def correlations(fields):
+    """Two-time correlations: "h", "g" with shape (L, T, C, T, C), the others (T, C, T, C)."""
+    return {name: np.einsum("t...ci,s...di->...tcsd", values, values) for name, values in fields.items()}
+
+
+#: Where a kick is felt, as the responses of the theory define it: h answers to sources of g, u to sources of v, and conversely.
+ANSWERS = {"h": "g", "g": "h", "v": "u", "u": "v", "delta": "delta"}
+
+
+def response(network, data, training, name, layer=None, size=1e-5):
+    """R(t, s) = d field(t) / d source(s), shape (T, C, T, C), by kicks of both signs: errors are of the order of size squared."""
+    rows, C = training.steps + 1, network.outputs
+    found = np.zeros((rows, C, rows, C))
+    for s in range(rows):
+        for c in range(C):
+            for sign in (1, -1):
+                *_, fields, direction = infinite_network(network, data, training, (ANSWERS[name], layer, s, c, sign * size))
+                values = fields[name] if layer is None else fields[name][:, layer - 1]
+                found[:, :, s, c] += sign * values @ direction / (2 * size)
+    return found
 
 
 def _root(covariance):

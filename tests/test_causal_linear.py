@@ -76,9 +76,14 @@ def threads(monkeypatch):
     if numba.get_num_threads() < 2:
         pytest.skip("one thread only")
     used, march_rows = [], causal_linear._march_rows
-    monkeypatch.setattr(causal_linear, "_PARALLEL_ROWS", 0)
-    monkeypatch.setattr(causal_linear, "_PAYS", np.inf)
-    monkeypatch.setattr(causal_linear, "_march_rows", lambda p, s, work, *rows: used.append(work.rows.parallel) or march_rows(p, s, work, *rows))
+    for name, value in {"_LONG": 0, "_PARALLEL_ROWS": 0, "_TRIAL_ROWS": 8, "_LAUNCH": np.inf, "_PAYS": np.inf, "_SLOWED": np.inf}.items():
+        monkeypatch.setattr(causal_linear, name, value)
+
+    def watched(problem, state, work, first, last):
+        used.append(work.rows.parallel)
+        return march_rows(problem, state, work, first, last)
+
+    monkeypatch.setattr(causal_linear, "_march_rows", watched)
     return used
 
 
@@ -108,7 +113,7 @@ def test_equals_the_reference_with_a_compressed_past(name, twin, compressing):
 
 @pytest.mark.parametrize("name", ["three layers, unequal", "online", "all together"])
 def test_two_threads_change_nothing(name, threads, monkeypatch):
-    p = problem(name, 69)
+    p = problem(name, 19)
     found = run(p)[0]
     assert all(threads) and len(threads) > 1
     threads.clear()
@@ -120,9 +125,17 @@ def test_two_threads_change_nothing(name, threads, monkeypatch):
 
 
 def test_threads_are_given_up_where_they_do_not_pay(threads, monkeypatch):
+    """Tried at row 64, and again after half as many rows more."""
+    monkeypatch.setattr(causal_linear, "_PARALLEL_ROWS", 64)
     monkeypatch.setattr(causal_linear, "_PAYS", 0.0)
+    run(problem("one layer", 139))
+    assert threads == [False, True, False, True, False]
+
+
+def test_threads_that_do_not_start_are_not_used(threads, monkeypatch):
+    monkeypatch.setattr(causal_linear, "_LAUNCH", 0.0)
     run(problem("one layer", 69))
-    assert threads == [True, False, False]
+    assert not any(threads)
 
 
 def test_long_marches_compress_by_themselves(monkeypatch):

@@ -12,7 +12,7 @@ import matplotlib.pyplot as plt  # noqa: E402
 PROBLEM = (
     dmft.DeepLinear(depth=2, width_ratio=1.0),
     dmft.GaussianData(sample_ratio=2.0, label_noise=0.3),
-    dmft.GradientDescent(0.1, steps=20),
+    dmft.GradientDescent(0.05, steps=20),
 )
 
 

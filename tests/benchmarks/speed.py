@@ -8,7 +8,6 @@ Peak memory is that of a fresh process, less what it holds after compiling. The 
 
 import argparse
 import os
-import resource
 import subprocess
 import sys
 import tempfile
@@ -16,7 +15,6 @@ import time
 from pathlib import Path
 
 import numpy as np
-import psutil
 from threadpoolctl import threadpool_limits
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -75,9 +73,15 @@ def peak(name, depth, steps):
 
 def _print_peak(name, depth, steps):
     METHODS[name](1, 8)
-    before = psutil.Process().memory_info().rss
+    before = _status("VmRSS")
     METHODS[name](int(depth), int(steps))
-    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10 - before / 2**20)
+    print(_status("VmHWM") - before)
+
+
+def _status(key):
+    """Memory of this process in MiB: "VmRSS" now, "VmHWM" at its peak (Linux)."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith(key)) / 2**10
 
 
 def march_table(rows, depths, repetitions):
