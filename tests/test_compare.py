@@ -206,7 +206,7 @@ def test_other_problems_are_refused_naming_what_differs():
 def test_bad_arguments_are_refused_by_name():
     simulated = ensemble()
     refused(TypeError, "trajectory must be a Trajectory", simulated, simulated)
-    refused(TypeError, "ensemble must be a Ensemble", TRAJECTORY, TRAJECTORY)
+    refused(TypeError, "ensemble must be an Ensemble", TRAJECTORY, TRAJECTORY)
     refused(ValueError, "ensemble must be an Ensemble or a non-empty sequence", TRAJECTORY, [])
     refused(ValueError, "ensemble must have at least two seeds", TRAJECTORY, ensemble(seeds=1))
     refused(ValueError, "threshold must be", TRAJECTORY, simulated, threshold=0)
