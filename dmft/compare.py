@@ -245,7 +245,8 @@ def near_edge(network, data, training):
     """
     steps = min(training.steps, EDGE_STEPS)
     rates = training.learning_rates[:steps]
-    stated, faster = (solve(network, data, replace(training, learning_rate=f * rates, steps=steps), progress=False) for f in (1.0, EDGE_FACTOR))
+    runs = (replace(training, learning_rate=factor * rates, steps=steps) for factor in (1.0, EDGE_FACTOR))
+    stated, faster = (solve(network, data, run, progress=False) for run in runs)
     initial = faster.train_loss[0]
     limit = min(initial, EDGE_RISE * stated.train_loss[-1] + ROUNDING * initial)
     return faster.status is Status.DIVERGED or bool(faster.train_loss[-1] > limit)
