@@ -13,6 +13,7 @@ for _name in ("solvers", "derivations"):
 
 _exports = {
     "DeepLinear": "networks",
+    "ShallowNet": "networks",
     "GaussianData": "data",
     "StructuredData": "data",
     "Dataset": "data",
@@ -27,7 +28,7 @@ _exports = {
     "Status": "trajectory",
     "load": "storage",
     "simulate": "simulate",
-    "Ensemble": "simulate",
+    "Ensemble": "ensemble",
     "compare": "compare",
     "Verdict": "compare",
     "about": "about",

@@ -62,6 +62,25 @@ def choice(name, value, valid):
     return value
 
 
+def options(given, valid, what):
+    """Raise TypeError, listing the valid ones, if `given` holds the name of an option that `what` does not take."""
+    for name in given:
+        if name not in valid:
+            raise TypeError(f"{name} is not an option of {what}; its options are: {', '.join(valid) or 'none'}")
+
+
+def seed_sequence(name, value):
+    """Return `value`, an integer >= 0, SeedSequence or Generator (which is advanced), as numpy.random.SeedSequence."""
+    if isinstance(value, np.random.SeedSequence):
+        return value
+    if isinstance(value, np.random.Generator):
+        return np.random.SeedSequence(value.integers(2**63, size=2).tolist())
+    try:
+        return np.random.SeedSequence(integer(name, value, 0))
+    except TypeError:
+        fail(name, value, "an integer >= 0, a numpy SeedSequence or a numpy Generator", TypeError)
+
+
 def exponent(name, value):
     """Return `value` as Fraction if it is rational or a string such as "-1/2", as float if it is another finite real number."""
     allowed = 'a finite real number or a string such as "-1/2"'

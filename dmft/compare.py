@@ -10,8 +10,9 @@ import numpy as np
 from scipy import stats
 
 from . import checks
+from .ensemble import Ensemble
 from .errors import EdgeOfStabilityWarning
-from .simulate import Ensemble, simulate
+from .simulate import simulate
 from .solve import solve
 from .specification import check_type
 from .trajectory import Status, Trajectory

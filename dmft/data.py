@@ -177,16 +177,34 @@ class Dataset(Specification):
     ----------
     x : array_like, shape (P, D)
     y : array_like, shape (P,) or (P, C)
+    test_x : array_like, shape (M, D), optional
+        Points at which predictions are wanted besides the training samples.
+    test_y : array_like, shape (M,) or (M, C), optional
+        Their labels, for the test loss.
     """
 
     x: np.ndarray
     y: np.ndarray
+    test_x: np.ndarray | None = None
+    test_y: np.ndarray | None = None
 
     def __post_init__(self):
-        x = checks.array("x", self.x, ("P", "D"))
-        y = checks.array("y", self.y, (len(x),) if np.ndim(self.y) == 1 else (len(x), "C"))
-        object.__setattr__(self, "x", x)
-        object.__setattr__(self, "y", y)
+        def put(name, value):
+            object.__setattr__(self, name, value)
+
+        put("x", checks.array("x", self.x, ("P", "D")))
+        put("y", checks.array("y", self.y, (len(self.x),) if np.ndim(self.y) == 1 else (len(self.x), "C")))
+        if self.test_x is not None:
+            put("test_x", checks.array("test_x", self.test_x, ("M", self.x.shape[1])))
+        if self.test_y is not None:
+            if self.test_x is None:
+                raise ValueError("test_y needs test_x, the points whose labels it holds; got test_x=None")
+            put("test_y", checks.array("test_y", self.test_y, (len(self.test_x), *self.y.shape[1:])))
+
+    @property
+    def points(self):
+        """Training and test inputs, shape (P + M, D)."""
+        return self.x if self.test_x is None else np.concatenate((self.x, self.test_x))
 
     def __iter__(self):
         return iter((self.x, self.y))

@@ -2,9 +2,14 @@
 
 import math
 from dataclasses import dataclass
+from fractions import Fraction
 
 from . import checks
 from .specification import Specification
+
+
+#: Activations that can be stated by name.
+ACTIVATION_NAMES = ("leaky_relu", "relu", "tanh", "erf", "gelu", "softplus", "linear")
 
 
 class _DerivedRichness(float):
@@ -92,3 +97,80 @@ class DeepLinear(Specification):
         if self.parameterization == "ntk":
             fields["richness"] = None
         return fields
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class ShallowNet(Specification):
+    """Network with one hidden layer, its output scale and learning rate powers of the width.
+
+    f(x) = sigma sum_{r=1}^d a_r phi(w_r . x),  a_r ~ N(0, 1), w_r ~ N(0, I), without a factor 1/sqrt(D) in the preactivation w . x;
+    sigma = sigma* R^q_sigma and reduced learning rate learning_rate R^q_eta for both layers, R = width / reference_width; gradient
+    descent on the mean loss over the samples. Source: arXiv 2006.06574; theory/shallow_limits.md, sections 1 and 5.
+
+    Parameters
+    ----------
+    q_sigma, q_eta : int, Fraction, str such as "-1/2", or float
+        Exponents of the output scale and of the reduced learning rate. `dmft.limits.shallow` derives to which limit they lead.
+    activation : {"leaky_relu", "relu", "tanh", "erf", "gelu", "softplus", "linear"}
+    negative_slope : float, optional
+        Of "leaky_relu" only; default 0.1.
+    reference_width : int
+        d*, the width at which networks of all exponents agree.
+    sigma : float, optional
+        sigma*, the output scale at the reference width. Default reference_width**-0.5.
+    corrected : bool
+        Add the fixed function (R^(-1/2) - R^-1) sigma* sum_r a_r(0) phi(w_r(0) . x), which keeps the initial function of the
+        reference width at every width; see `initialization_corrected`.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If an argument is out of range; the message names it.
+    """
+
+    q_sigma: Fraction | float | str
+    q_eta: Fraction | float | str
+    activation: str = "leaky_relu"
+    negative_slope: float | None = None
+    reference_width: int = 128
+    sigma: float | None = None
+    corrected: bool = False
+
+    def __post_init__(self):
+        def put(name, value):
+            object.__setattr__(self, name, value)
+
+        put("q_sigma", checks.exponent("q_sigma", self.q_sigma))
+        put("q_eta", checks.exponent("q_eta", self.q_eta))
+        checks.choice("activation", self.activation, ACTIVATION_NAMES)
+        if self.activation == "leaky_relu":
+            put("negative_slope", checks.nonnegative("negative_slope", 0.1 if self.negative_slope is None else self.negative_slope))
+        elif self.negative_slope is not None:
+            raise ValueError(f"negative_slope must be None for activation={self.activation!r}; it belongs to 'leaky_relu'")
+        put("reference_width", checks.integer("reference_width", self.reference_width, 1))
+        put("sigma", checks.positive("sigma", self.reference_width**-0.5 if self.sigma is None else self.sigma))
+        put("corrected", checks.flag("corrected", self.corrected))
+        if self.corrected and (self.q_sigma, self.q_eta) != (-1, 1):
+            raise ValueError(
+                f"corrected=True needs the mean-field exponents q_sigma=-1, q_eta=1; got {self.q_sigma!s} and {self.q_eta!s}"
+            )
+
+    @classmethod
+    def mean_field(cls, **arguments):
+        """Exponents (-1, 1): the mean-field limit. Takes activation, negative_slope, reference_width and sigma."""
+        return cls("-1", "1", **arguments)
+
+    @classmethod
+    def ntk(cls, **arguments):
+        """Exponents (-1/2, 0): the neural tangent kernel limit, started at a Gaussian process."""
+        return cls("-1/2", "0", **arguments)
+
+    @classmethod
+    def sym_default(cls, **arguments):
+        """Exponents (-1/2, 1/2): the default initialization and learning rate, shared symmetrically by the layers."""
+        return cls("-1/2", "1/2", **arguments)
+
+    @classmethod
+    def initialization_corrected(cls, **arguments):
+        """The mean-field exponents and a fixed function that keeps the initial function at every width (IC-MF)."""
+        return cls("-1", "1", corrected=True, **arguments)

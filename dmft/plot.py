@@ -10,9 +10,10 @@ from matplotlib.ticker import MaxNLocator
 
 from . import checks
 from .compare import Verdict
-from .simulate import Ensemble
+from .ensemble import Ensemble
+from .linear_trajectory import LAYERED
 from .specification import check_type
-from .trajectory import LAYERED, Trajectory
+from .trajectory import Trajectory
 
 STYLE = Path(__file__).with_name("dmft.mplstyle")
 

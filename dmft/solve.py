@@ -1,36 +1,33 @@
-"""Solve a stated problem: the only place that picks a solver. `solve` is a loop over `march`."""
+"""Solve a stated problem: the only place that picks a theory. `solve` is a loop over `march`."""
 
 import dataclasses
-import time
 from contextlib import nullcontext
 
 import numpy as np
 
 from . import checks
-from .errors import SolverError
-from .theories import deep_linear
-from .trajectory import KERNELS, Status, Trajectory
+from .networks import DeepLinear, ShallowNet
+from .specification import check_type
+from .theories import deep_linear, shallow
+from .trajectory import Status
 
-METHODS = ("causal", "fixed-point", "reference")
-FIXED_POINT_OPTIONS = ("window", "tolerance", "max_sweeps", "damping", "anderson")
+_THEORIES = {DeepLinear: deep_linear, ShallowNet: shallow}
 
 
-def memory_estimate(network, data, training, method="causal"):
-    """Peak memory in bytes that `solve` needs for its arrays, known before any work.
+def _theory(network, data, training, method, options):
+    """The theory of a network, after all checks of the problem."""
+    check_type("network", network, tuple(_THEORIES))
+    theory = _THEORIES[type(network)]
+    checks.choice("method", method, tuple(theory.METHODS))
+    checks.options(options, theory.METHODS[method], f"method {method!r} for a {type(network).__name__}")
+    theory.check(network, data, training, **(options if method == "causal" else {}))
+    return theory
 
-    With n = T C rows, L layers and M input modes, in doubles: 2 T^2 for the optimizer's memory kernel, and 6 L + 4 M + 6 matrices
-    for the causal march, each of n^2 and the 300 C n of the low-rank form of long histories (from T = 640 on);
-    (8 L + M + 14) n^2 for the fixed point; (6 L + 8 M + 20) n^2 for the reference.
-    """
-    from solvers.history import low_rank_size
 
-    deep_linear.check(network, data, training)
-    checks.choice("method", method, METHODS)
-    rows, outputs = training.steps + 1, network.outputs
-    layers, modes = network.depth, len(data.spectrum(network.outputs).eigenvalues)
-    matrices = {"causal": 6 * layers + 4 * modes + 6, "fixed-point": 8 * layers + modes + 14, "reference": 6 * layers + 8 * modes + 20}[method]
-    extra = low_rank_size(rows, outputs) if method == "causal" else 0
-    return 8 * (matrices * ((rows * outputs) ** 2 + extra) + 2 * rows**2)
+def memory_estimate(network, data, training, method="causal", **options):
+    """Peak memory in bytes that `solve` needs for its arrays, known before any work; see the `memory_estimate` of each theory."""
+    theory = _theory(network, data, training, method, options)
+    return theory.memory_estimate(network, data, training, method, **options)
 
 
 def _check_memory(estimate, limit):
@@ -38,7 +35,7 @@ def _check_memory(estimate, limit):
     if estimate > limit:
         raise ValueError(
             f"memory_limit must cover the solve, about {estimate / 2**30:.2f} GiB; it is {limit / 2**30:.2f} GiB. "
-            "Take fewer steps (memory grows with their square), fewer input modes, or raise memory_limit"
+            "Take fewer steps, input modes or samples, or raise memory_limit"
         )
 
 
@@ -47,12 +44,12 @@ def solve(network, data, training, method="causal", *, progress=True, out=None, 
 
     Parameters
     ----------
-    network : DeepLinear
-    data : GaussianData or StructuredData
+    network : DeepLinear or ShallowNet
+    data : GaussianData or StructuredData for a DeepLinear, Dataset for a ShallowNet
     training : GradientDescent, OnlineSGD or MinibatchSGD
     method : {"causal", "fixed-point", "reference"}
-        "causal": one exact sweep over time. "fixed-point": the independent second method, sweeps iterated to consistency.
-        "reference": the readable numpy twin of the march.
+        "causal": one exact sweep over time, the only one for a ShallowNet. "fixed-point": the independent second method, sweeps
+        iterated to consistency. "reference": the readable numpy twin of the march.
     progress : bool
         Show a progress bar.
     out : path, optional
@@ -60,7 +57,8 @@ def solve(network, data, training, method="causal", *, progress=True, out=None, 
     memory_limit : float, optional
         Bytes that the solve may take. Default: 80% of the machine's memory.
     **options
-        Of the method "fixed-point": window, tolerance, max_sweeps, damping, anderson; see `solvers.fixed_point.solve`.
+        DeepLinear, "fixed-point": window, tolerance, max_sweeps, damping, anderson; see `solvers.fixed_point.solve`.
+        ShallowNet: loss, width, samples, rng, initial_function, track; see `dmft.theories.shallow`.
 
     Returns
     -------
@@ -74,19 +72,14 @@ def solve(network, data, training, method="causal", *, progress=True, out=None, 
     SolverError
         If the method itself fails (no convergence).
     """
-    checks.choice("method", method, METHODS)
     checks.flag("progress", progress)
-    valid = FIXED_POINT_OPTIONS if method == "fixed-point" else ()
-    for option in options:
-        if option not in valid:
-            raise TypeError(f"{option} is not an option of method {method!r}; its options are: {', '.join(valid) or 'none'}")
-    deep_linear.check(network, data, training)
-    if method != "causal":
-        _check_memory(memory_estimate(network, data, training, method), memory_limit)
+    theory = _theory(network, data, training, method, options)
+    _check_memory(theory.memory_estimate(network, data, training, method, **options), memory_limit)
     with nullcontext() if out is None else _live_file(out) as file:
         if method == "causal":
-            return _run(march(network, data, training, memory_limit), training.steps + 1, progress, file)
-        whole = _fixed_point(network, data, training, progress, **options) if method == "fixed-point" else _reference(network, data, training)
+            return _run(march(network, data, training, memory_limit, **options), training.steps + 1, progress, file)
+        with _bar(training.steps + 1, progress) as bar:
+            whole = theory.whole(network, data, training, method, bar, **options)
         if file is not None:
             file.finish(whole)
         return whole
@@ -118,7 +111,7 @@ def resume(path, *, steps, learning_rate=None, progress=True, memory_limit=None)
         if before.finished == steps + 1:
             blocks = [dataclasses.replace(before, training=training, status=Status.COMPLETED)]
         else:
-            blocks = march(before.network, before.data, training, memory_limit, start=before)
+            blocks = march(before.network, before.data, training, memory_limit, start=before, **before.options)
         return _run(blocks, steps + 1, progress, file, done=before.finished)
 
 
@@ -162,59 +155,13 @@ def _run(blocks, rows, progress, file, done=0):
     return trajectory
 
 
-def _fixed_point(network, data, training, progress, window="auto", tolerance=1e-10, max_sweeps=200, damping=1.0, anderson=0):
-    from solvers import fixed_point
-
-    rows = training.steps + 1
-    if window != "auto":
-        window = checks.integer("window", window, 1)
-    options = {
-        "window": window,
-        "tolerance": checks.positive("tolerance", tolerance),
-        "max_sweeps": checks.integer("max_sweeps", max_sweeps, 1),
-        "damping": checks.number("damping", damping, "a number in (0, 1]", lambda v: 0 < v <= 1),
-        "anderson": checks.integer("anderson", anderson, 0),
-    }
-    began = time.perf_counter()
-    with _bar(rows, progress) as bar:
-        try:
-            order, history, finished = fixed_point.solve(
-                deep_linear.problem(network, data, training), **options, callback=lambda done: bar.update(done - bar.n)
-            )
-        except fixed_point.NoConvergence as failure:
-            raise SolverError(str(failure)) from failure
-    status = Status.COMPLETED if finished == rows else Status.DIVERGED
-    residuals = [[sweeps.start, sweeps.rows, sweeps.residuals.tolist()] for sweeps in history]
-    report = {"elapsed": time.perf_counter() - began, "residuals": residuals}
-    return _trajectory(network, data, training, order, status, finished, "fixed-point", options, report)
-
-
-def _reference(network, data, training):
-    from solvers import reference
-
-    problem = deep_linear.problem(network, data, training)
-    began = time.perf_counter()
-    with np.errstate(all="ignore"):
-        order = reference.march(problem)
-        stable = order.test_loss <= problem.divergence_factor * order.test_loss[0]
-        stable &= np.isfinite(np.diagonal(order.Ch[-1]).reshape(problem.rows, -1)).all(axis=1)
-    finished = problem.rows if stable.all() else int(np.argmin(stable))
-    order.test_loss[finished:] = order.train_loss[finished:] = np.inf
-    status = Status.COMPLETED if finished == problem.rows else Status.DIVERGED
-    report = {"elapsed": time.perf_counter() - began}
-    return _trajectory(network, data, training, order, status, finished, "reference", {}, report)
-
-
-def march(network, data, training, memory_limit=None, start=None):
+def march(network, data, training, memory_limit=None, start=None, **options):
     """Iterate over the exact solution in blocks of time rows.
 
     Parameters
     ----------
-    network : DeepLinear
-    data : GaussianData or StructuredData
-    training : GradientDescent, OnlineSGD or MinibatchSGD
-    memory_limit : float, optional
-        Bytes that the solve may take. Default: 80% of the machine's memory.
+    network, data, training, memory_limit, **options
+        As in `solve`.
     start : Trajectory, optional
         Solved rows of the same problem with fewer steps, to continue from.
 
@@ -228,30 +175,6 @@ def march(network, data, training, memory_limit=None, start=None):
     ValueError, TypeError
         Before any work, naming the argument.
     """
-    deep_linear.check(network, data, training)
-    _check_memory(memory_estimate(network, data, training), memory_limit)
-    return _march(network, data, training, start)
-
-
-def _march(network, data, training, start):
-    from solvers import causal_linear
-    from solvers.linear_problem import OrderParameters
-
-    problem = deep_linear.problem(network, data, training)
-    began = time.perf_counter()
-    state, done = None, 0
-    if start is not None:
-        order = OrderParameters(**start.kernels, test_loss=start.test_loss, train_loss=start.train_loss)
-        state, done = causal_linear.restore(problem, order, start.finished), start.finished
-    for state, done, diverged in causal_linear.march(problem, state, done):
-        status = Status.DIVERGED if diverged else Status.COMPLETED if done == problem.rows else Status.INTERRUPTED
-        order = causal_linear.order_parameters(problem, state)
-        yield _trajectory(network, data, training, order, status, done, "causal", {}, {"elapsed": time.perf_counter() - began})
-
-
-def _trajectory(network, data, training, order, status, finished, method, options, report):
-    rows = finished if status is Status.INTERRUPTED else training.steps + 1
-    n = rows * network.outputs
-    kernels = {name: getattr(order, name)[..., :n, :n] for name in KERNELS}
-    losses = order.test_loss[:rows], order.train_loss[:rows]
-    return Trajectory(network, data, training, status, finished, *losses, kernels, method, options, report)
+    theory = _theory(network, data, training, "causal", options)
+    _check_memory(theory.memory_estimate(network, data, training, "causal", **options), memory_limit)
+    return theory.march(network, data, training, start=start, **options)

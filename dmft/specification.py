@@ -4,6 +4,7 @@ import dataclasses
 import hashlib
 import json
 import math
+from fractions import Fraction
 
 import numpy as np
 
@@ -17,7 +18,7 @@ def _encode(value):
         return [_encode(v) for v in value]
     if isinstance(value, float) and math.isinf(value):
         return "inf"
-    return value
+    return str(value) if isinstance(value, Fraction) else value
 
 
 def _decode(value):
@@ -29,6 +30,8 @@ def _decode(value):
 def _brief(value):
     if isinstance(value, np.ndarray) and value.size > 6:
         return f"<array {value.shape}>"
+    if isinstance(value, Fraction):
+        return repr(str(value))
     return repr(value.tolist()) if isinstance(value, np.ndarray) else repr(value)
 
 

@@ -7,9 +7,10 @@ Root attributes, all but `schema` and `finished` text: `format` ("dmft-trajector
 `dmft.about` in the process that wrote last), `created`, `report` (JSON); of trajectories also `status` and `finished`, the number
 of exact time rows. Infinity is written "inf" in JSON. Every dataset names its dimensions and carries a `description`.
 
-A trajectory file holds its finished rows and nothing else: `test_loss` and `train_loss`, shape (finished,), and under `kernels`
-the lower triangles, shape ([L,] n, n) with n = finished * outputs. Their chunks are 64 rows high, so that the upper triangle is
-never allocated, and pass shuffle, lzf and a checksum. Measured on 18 kernels of 2000 rows (275 MiB of triangles): lzf 172 MiB
+A trajectory file holds its finished rows and nothing else. Which datasets there are is said by the class of the trajectory (`stored`),
+which follows from the type of the network. Of deep linear networks: `test_loss` and `train_loss`, shape (finished,), and under
+`kernels` the lower triangles, shape ([L,] n, n) with n = finished * outputs. Chunks of triangles are 64 rows high, so that the upper
+triangle is never allocated, and pass shuffle, lzf and a checksum. Measured on 18 kernels of 2000 rows (275 MiB of triangles): lzf 172 MiB
 in 2.2 s, gzip 165 MiB in 3.9 s, nothing 324 MiB in 1.2 s, against 27 s for the solve.
 
 Writing
@@ -49,36 +50,27 @@ from pathlib import Path
 import h5py
 import numpy as np
 
+from . import data, training  # noqa: F401  (register the specifications that `from_dict` rebuilds)
 from .about import about
+from .ensemble import FunctionEnsemble, LinearEnsemble
 from .errors import StorageError
+from .function_trajectory import FunctionTrajectory
+from .linear_trajectory import LinearTrajectory
+from .networks import DeepLinear, ShallowNet
 from .specification import canonical_json, from_dict
-from .theories import deep_linear  # noqa: F401  (registers the specifications that `from_dict` rebuilds)
-from .trajectory import LAYERED, Status, Trajectory
+from .trajectory import Status, Trajectory
 
 SCHEMA = 1
 TRAJECTORY, ENSEMBLE = "dmft-trajectory", "dmft-ensemble"
 _PROBLEM = ("network", "data", "training")
+_TRAJECTORIES = {DeepLinear: LinearTrajectory, ShallowNet: FunctionTrajectory}
+_ENSEMBLES = {DeepLinear: LinearEnsemble, ShallowNet: FunctionEnsemble}
 _CHUNK = (64, 128)
+_CHUNK_NUMBERS = 1024
 _FILTERS = {"compression": "lzf", "shuffle": True, "fletcher32": True}
 _LIBRARY = ("v110", "v110")
 _PAUSE, _PAUSE_PER_WRITE = 2.0, 10.0
 _NAME_WIDTH, _VALUE_WIDTH = 33, 400
-_LOSSES = {
-    "test_loss": "mean square error on fresh inputs without label noise, summed over outputs, before every step",
-    "train_loss": "mean square error on the training samples, summed over outputs, before every step",
-}
-_KERNELS = {
-    "Ch": "correlation <h h> of the forward fields of every layer",
-    "Cg": "correlation <g g> of the backward fields of every layer",
-    "Cv": "correlation <v v> of the error of the learned map, averaged over input modes with weight lambda_k",
-    "Cu": "correlation <u u> of the gradient field on the inputs, averaged over input modes",
-    "Cd": "correlation of the errors on the training samples",
-    "Rh": "response dh/db of every layer, divided by the richness",
-    "Rg": "response dg/da of every layer, divided by the richness",
-    "Rv": "response R_v, averaged over input modes",
-    "Ru": "response R_u = Q, averaged over input modes",
-    "Rd": "response of the errors on the training samples",
-}
 
 
 def save(result, path):
@@ -97,11 +89,12 @@ def save(result, path):
         return
     with _claimed(path, ENSEMBLE) as path:
         attributes = _ensemble_attributes(result)
-        with _replacing(path, _space(attributes, 3 * result.test_loss.nbytes)) as file:
+        arrays = result.arrays()
+        with _replacing(path, _space(attributes, 8 * len(result.times) + sum(array.nbytes for array in arrays.values()))) as file:
             _set_attributes(file, attributes)
             _add_dataset(file, "times", result.times, ("time",), "step; entries are before that step")
-            for name, description in _LOSSES.items():
-                _add_dataset(file, name, getattr(result, name), ("seed", "time"), description)
+            for name, array in arrays.items():
+                _add_dataset(file, name, array, result.stored[name].dimensions, result.stored[name].description)
 
 
 class LiveFile:
@@ -144,7 +137,7 @@ class LiveFile:
     def finish(self, trajectory):
         """Write all rows not written yet, and how the solve ended."""
         attributes = _trajectory_attributes(trajectory)
-        growth = _space(attributes, _kernel_bytes(trajectory, self._rows))
+        growth = _space(attributes, _growth(trajectory, self._rows))
         with _replacing(self._path, growth, keep=self._rows > 0) as file:
             _set_attributes(file, attributes)
             if self._rows == 0:
@@ -229,8 +222,7 @@ def _trajectory_attributes(trajectory):
 
 
 def _ensemble_attributes(ensemble):
-    decisive = {name: getattr(ensemble, name) for name in ("dim", "widths", "samples", "rng", "inputs")}
-    return _common_attributes(ENSEMBLE, _spec(ensemble, **decisive), {"elapsed": ensemble.elapsed})
+    return _common_attributes(ENSEMBLE, _spec(ensemble, **ensemble.decisive()), {"elapsed": ensemble.elapsed})
 
 
 def _encoded(name, value):
@@ -266,20 +258,28 @@ def _set_attributes(file, attributes):
 
 
 def _create_datasets(file, trajectory):
-    """Empty datasets that grow with the rows."""
-    for name, description in _LOSSES.items():
-        _add_dataset(file, name, np.empty(0), ("time",), description, maxshape=(None,), chunks=(1024,), **_FILTERS)
-    row = "time" if trajectory.network.outputs == 1 else "time, output"
-    for name, kernel in trajectory.kernels.items():
-        layers = kernel.shape[:-2]
+    """Datasets with the fixed arrays, and empty ones that grow with the rows."""
+    for name, array in trajectory.arrays().items():
+        stored = trajectory.stored[name]
+        if stored.layout == "fixed":
+            _add_dataset(file, name, array, stored.dimensions, stored.description)
+            continue
+        labels = stored.dimensions
+        if stored.layout == "triangle":
+            fixed, growing, chunks = array.shape[:-2], 2, _CHUNK
+            if trajectory.network.outputs > 1:
+                labels = [label.replace("time", "time, output") for label in labels]
+        else:
+            fixed, growing, chunks = (), 1, (max(1, _CHUNK_NUMBERS // math.prod(array.shape[1:])),)
+        after = array.shape[len(fixed) + growing :]
         _add_dataset(
             file,
-            f"kernels/{name}",
-            np.empty((*layers, 0, 0)),
-            ("layer", row, row + "'") if layers else (row, row + "'"),
-            f"{_KERNELS[name]}; lower triangle",
-            maxshape=(*layers, None, None),
-            chunks=(*(1 for _ in layers), *_CHUNK),
+            name,
+            np.empty((*fixed, *[0] * growing, *after)),
+            labels,
+            stored.description,
+            maxshape=(*fixed, *[None] * growing, *after),
+            chunks=(*[1] * len(fixed), *chunks, *after),
             **_FILTERS,
         )
 
@@ -294,23 +294,30 @@ def _add_dataset(file, name, values, labels, description, **storage):
 def _append(file, trajectory, rows):
     """Write the finished rows of `trajectory` from row number `rows` on."""
     finished = trajectory.finished
-    for name in _LOSSES:
-        file[name].resize((finished,))
-        file[name][rows:] = getattr(trajectory, name)[rows:finished]
-    first, last = rows * trajectory.network.outputs, finished * trajectory.network.outputs
-    for name, kernel in trajectory.kernels.items():
-        dataset = file["kernels"][name]
-        dataset.resize((*kernel.shape[:-2], last, last))
-        for start, stop in _slabs(first, last):
-            dataset[..., start:stop, :stop] = np.tril(kernel[..., start:stop, :stop], start)
+    for name, array in trajectory.arrays().items():
+        dataset, layout = file[name], trajectory.stored[name].layout
+        if layout == "rows":
+            dataset.resize((finished, *array.shape[1:]))
+            dataset[rows:] = array[rows:finished]
+        elif layout == "triangle":
+            outputs = trajectory.network.outputs
+            dataset.resize((*array.shape[:-2], finished * outputs, finished * outputs))
+            for start, stop in _slabs(rows * outputs, finished * outputs):
+                dataset[..., start:stop, :stop] = np.tril(array[..., start:stop, :stop], start)
 
 
-def _kernel_bytes(trajectory, rows):
+def _growth(trajectory, rows):
     """Bytes of the chunks that `_append` writes, uncompressed."""
-    outputs = trajectory.network.outputs
     height, width = _CHUNK
-    triangle = sum(height * (stop + width) for _, stop in _slabs(rows * outputs, trajectory.finished * outputs))
-    return 8 * triangle * sum(math.prod(kernel.shape[:-2]) for kernel in trajectory.kernels.values())
+    numbers = 0
+    for name, array in trajectory.arrays().items():
+        if trajectory.stored[name].layout == "triangle":
+            outputs = trajectory.network.outputs
+            slabs = _slabs(rows * outputs, trajectory.finished * outputs)
+            numbers += math.prod(array.shape[:-2]) * sum(height * (stop + width) for _, stop in slabs)
+        else:
+            numbers += array[rows : trajectory.finished].size + 2 * _CHUNK_NUMBERS
+    return 8 * numbers
 
 
 def _space(attributes, array_bytes):
@@ -352,34 +359,42 @@ def _read_spec(file):
 
 def _read_trajectory(file):
     problem, decisive = _read_spec(file)
-    status, finished, outputs = Status(file.attrs["status"]), int(file.attrs["finished"]), problem["network"].outputs
+    status, finished = Status(file.attrs["status"]), int(file.attrs["finished"])
     rows = finished if status is Status.INTERRUPTED else problem["training"].steps + 1
-    losses = {name: np.full(rows, np.inf) for name in _LOSSES}
-    for name, loss in losses.items():
-        loss[:finished] = file[name]
-    kernels = {name: _read_triangle(file["kernels"][name], finished * outputs, rows * outputs) for name in _KERNELS}
+    kind = _TRAJECTORIES[type(problem["network"])]
+    arrays = {name: _READERS[stored.layout](file[name], finished, rows) for name, stored in kind.stored.items() if name in file}
     report = _decoded(json.loads(file.attrs["report"]))
-    return Trajectory(**problem, status=status, finished=finished, **losses, kernels=kernels, **decisive, report=report)
+    return kind.from_arrays(arrays, **problem, status=status, finished=finished, **decisive, report=report)
 
 
-def _read_triangle(dataset, stored, size):
-    """Lower triangle of `stored` rows, as the head of zeros of shape (..., size, size)."""
-    if dataset.shape[-2:] != (stored, stored):
-        raise ValueError(f"{dataset.name} has shape {dataset.shape} for {stored} rows")
-    values = np.zeros((*dataset.shape[:-2], size, size))
+def _read_rows(dataset, finished, rows):
+    """The finished rows, followed by infinity."""
+    values = np.full((rows, *dataset.shape[1:]), np.inf)
+    values[:finished] = dataset
+    return values
+
+
+def _read_triangle(dataset, finished, rows):
+    """Lower triangle of the finished rows, as the head of zeros."""
+    stored = dataset.shape[-1]
+    outputs, rest = divmod(stored, max(finished, 1))
+    if rest or dataset.shape[-2] != stored:
+        raise ValueError(f"{dataset.name} has shape {dataset.shape} for {finished} rows")
+    values = np.zeros((*dataset.shape[:-2], rows * outputs, rows * outputs))
     for start, stop in _slabs(0, stored):
         part = np.s_[..., start:stop, :stop]
         dataset.read_direct(values, part, part)
     return values
 
 
-def _read_ensemble(file):
-    from .simulate import Ensemble
+_READERS = {"rows": _read_rows, "triangle": _read_triangle, "fixed": lambda dataset, finished, rows: dataset[:]}
 
+
+def _read_ensemble(file):
     problem, decisive = _read_spec(file)
-    decisive["widths"] = tuple(decisive["widths"])
-    arrays = {name: file[name][:] for name in ("times", *_LOSSES)}
-    return Ensemble(**problem, **decisive, **arrays, **_decoded(json.loads(file.attrs["report"])))
+    kind = _ENSEMBLES[type(problem["network"])]
+    arrays = {name: file[name][:] for name in kind.stored if name in file}
+    return kind(**problem, **decisive, **arrays, **_decoded(json.loads(file.attrs["report"])))
 
 
 @contextlib.contextmanager

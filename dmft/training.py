@@ -78,6 +78,10 @@ class GradientDescent(Optimizer, Specification):
     def __post_init__(self):
         self._check_optimizer()
 
+    def batch_weights(self, samples):
+        """Weights of the samples in the mean gradient of every step, shape (steps, P): all 1 / P."""
+        return np.broadcast_to(1.0 / samples, (self.steps, samples))
+
 
 @dataclass(frozen=True, eq=False, repr=False)
 class OnlineSGD(Optimizer, Specification):
@@ -111,6 +115,9 @@ class MinibatchSGD(Optimizer, Specification):
 
     batch_fraction : float
         Size of the subset over P, in (0, 1].
+    batch_seed : int
+        Of the sequence of subsets on a `Dataset`, which theory and networks share. The limit of many Gaussian samples does not depend
+        on the subsets.
     """
 
     learning_rate: float | np.ndarray
@@ -120,11 +127,21 @@ class MinibatchSGD(Optimizer, Specification):
     nesterov: bool = False
     weight_decay: float = 0.0
     decoupled: bool = False
+    batch_seed: int = 0
 
     def __post_init__(self):
         self._check_optimizer()
         fraction = checks.number("batch_fraction", self.batch_fraction, "a number in (0, 1]", lambda v: 0 < v <= 1)
         object.__setattr__(self, "batch_fraction", fraction)
+        object.__setattr__(self, "batch_seed", checks.integer("batch_seed", self.batch_seed, 0))
+
+    def batch_weights(self, samples):
+        """Weights of the samples in the mean gradient of every step, shape (steps, P): 1 / B on the batch, else 0."""
+        rng, batch = np.random.default_rng(self.batch_seed), max(1, round(self.batch_fraction * samples))
+        weights = np.zeros((self.steps, samples))
+        for row in weights:
+            row[rng.choice(samples, batch, replace=False)] = 1.0 / batch
+        return weights
 
 
 def check_combination(data, training):

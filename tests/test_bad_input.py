@@ -82,11 +82,11 @@ CONSTRUCTORS = {
 
 #: solve, march, memory_estimate and simulate check a problem in the same way
 PROBLEMS = {
-    "network": ((2, DATA, RUN), TypeError, "network must be a DeepLinear; got int"),
+    "network": ((2, DATA, RUN), TypeError, "network must be a DeepLinear or ShallowNet; got int"),
     "data array": ((NET, np.ones((3, 2)), RUN), TypeError, "data must be a GaussianData or StructuredData; got ndarray"),
     "data set": ((NET, PAIR, RUN), TypeError, "data must be .*; got Dataset"),
     "training": ((NET, DATA, 0.1), TypeError, "training must be a GradientDescent or OnlineSGD or MinibatchSGD; got float"),
-    "arguments exchanged": ((DATA, NET, RUN), TypeError, "network must be a DeepLinear; got GaussianData"),
+    "arguments exchanged": ((DATA, NET, RUN), TypeError, "network must be a DeepLinear or ShallowNet; got GaussianData"),
     "two passes": ((NET, DATA, SGD(0.1, 5)), ValueError, "sample_ratio must be math.inf or at least .* = 5 .*; got 1.5"),
     "subsets of infinity": ((NET, dmft.GaussianData(), BATCHES(0.1, 5)), ValueError, "sample_ratio must be finite .*; got inf"),
     "overlap for other outputs": (
@@ -126,8 +126,8 @@ CALLS = {
     "infinite width": (lambda **_: dmft.simulate(WIDE, DATA, RUN, dim=9), ValueError, "width_ratio must .*; got inf"),
     "inputs": (lambda **_: dmft.simulate(NET, DATA, RUN, inputs=np.eye(3)), TypeError, "inputs must be a Dataset; got ndarray"),
     "inputs and dim": (lambda **_: dmft.simulate(NET, DATA, RUN, dim=5, inputs=PAIR), ValueError, "dim must be .*3 columns.*; got 5"),
-    "compare trajectory": (lambda ens, **_: dmft.compare(ens, ens), TypeError, "trajectory must be a Trajectory; got Ensemble"),
-    "compare ensemble": (lambda traj, **_: dmft.compare(traj, traj), TypeError, "ensemble must be .*Ensemble.*; got Trajectory"),
+    "compare trajectory": (lambda ens, **_: dmft.compare(ens, ens), TypeError, "trajectory must be a Trajectory; got LinearEnsemble"),
+    "compare ensemble": (lambda traj, **_: dmft.compare(traj, traj), TypeError, "ensemble must be .*Ensemble.*; got LinearTrajectory"),
     "compare nothing": (lambda traj, **_: dmft.compare(traj, []), ValueError, "ensemble must be .*; got an empty sequence"),
     "compare threshold": (lambda traj, ens: dmft.compare(traj, ens, threshold=0), ValueError, "threshold must be .*; got 0"),
     "compare dims": (lambda traj, ens: dmft.compare(traj, ens, dims=5), TypeError, "dims must be .*; got 5"),
@@ -146,13 +146,13 @@ CALLS = {
     "plot nothing": (lambda **_: dmft.plot.loss(), ValueError, "trajectory and ensemble are both None"),
     "plot which": (lambda traj, **_: dmft.plot.loss(traj, which="both"), ValueError, "which must be one of .*; got 'both'"),
     "plot number": (lambda **_: dmft.plot.loss(3), TypeError, "trajectory must be a Trajectory; got int"),
-    "plot exchanged": (lambda traj, ens: dmft.plot.loss(ens, traj), TypeError, "trajectory must be a Trajectory; got Ensemble"),
-    "plot ensemble": (lambda traj, **_: dmft.plot.loss(traj, traj), TypeError, "ensemble must be an Ensemble; got Trajectory"),
-    "plot kernels": (lambda ens, **_: dmft.plot.kernels(ens), TypeError, "trajectory must be a Trajectory; got Ensemble"),
+    "plot exchanged": (lambda traj, ens: dmft.plot.loss(ens, traj), TypeError, "trajectory must be a Trajectory; got LinearEnsemble"),
+    "plot ensemble": (lambda traj, **_: dmft.plot.loss(traj, traj), TypeError, "ensemble must be an Ensemble; got LinearTrajectory"),
+    "plot kernels": (lambda ens, **_: dmft.plot.kernels(ens), TypeError, "trajectory must be a Trajectory; got LinearEnsemble"),
     "plot kernel name": (lambda traj, **_: dmft.plot.kernels(traj, "w"), ValueError, "name must be one of .*; got 'w'"),
     "plot axes": (lambda traj, **_: dmft.plot.kernels(traj, "h", axes=[None]), ValueError, "axes must hold 2 axes, .*; got 1"),
-    "plot zscores": (lambda traj, **_: dmft.plot.zscores(traj), TypeError, "verdict must be a Verdict; got Trajectory"),
-    "plot overview": (lambda ens, **_: dmft.plot.overview(ens), TypeError, "trajectory must be a Trajectory; got Ensemble"),
+    "plot zscores": (lambda traj, **_: dmft.plot.zscores(traj), TypeError, "verdict must be a Verdict; got LinearTrajectory"),
+    "plot overview": (lambda ens, **_: dmft.plot.overview(ens), TypeError, "trajectory must be a Trajectory; got LinearEnsemble"),
 }
 
 

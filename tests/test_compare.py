@@ -9,6 +9,7 @@ import pytest
 
 import dmft
 from dmft import Status, compare
+from dmft.ensemble import LinearEnsemble
 
 compare_module = importlib.import_module("dmft.compare")
 PROBLEM = dmft.DeepLinear(2, 1.5), dmft.GaussianData(2.0, 0.3), dmft.GradientDescent(0.03, 30)
@@ -23,8 +24,7 @@ def ensemble(dim=400, seeds=20, rng=0, noise=0.5, bias=0.0, train_bias=0.0, traj
     def losses(theory, bias):
         return theory * (1 + bias / dim + noise / np.sqrt(dim) * generator.standard_normal((seeds, len(theory))))
 
-    return dmft.Ensemble(
-        times=trajectory.times,
+    return LinearEnsemble(
         test_loss=losses(trajectory.test_loss, bias),
         train_loss=losses(trajectory.train_loss, train_bias),
         dim=dim,
@@ -199,7 +199,8 @@ def test_other_problems_are_refused_naming_what_differs():
     minibatch = replace(simulated, training=dmft.MinibatchSGD(0.03, 30))
     refused(ValueError, "training differs: GradientDescent and MinibatchSGD", TRAJECTORY, minibatch)
     refused(ValueError, "training differs: steps = 30 and 40", TRAJECTORY, replace(simulated, training=dmft.GradientDescent(0.03, 40)))
-    refused(ValueError, "same number of steps; got 30 .* and 24", TRAJECTORY, replace(simulated, times=np.arange(25)))
+    stopped = replace(TRAJECTORY, status=Status.INTERRUPTED, finished=25)
+    refused(ValueError, "same number of steps; got 24 .* and 30", stopped, simulated)
     refused(ValueError, "network differs", TRAJECTORY, [simulated, replace(simulated, network=dmft.DeepLinear(2, 2.0))])
 
 

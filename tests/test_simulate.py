@@ -11,7 +11,7 @@ import dmft
 from dmft import simulate as simulate_networks
 from solvers import finite_network
 
-simulate_module = importlib.import_module("dmft.simulate")
+simulate_module = importlib.import_module("dmft.simulations.deep_linear")
 NETWORK = dmft.DeepLinear(2, (1.5, 0.6), richness=0.8)
 DATA = dmft.GaussianData(1.4, 0.3)
 GD = dmft.GradientDescent(0.05, 12)

@@ -486,7 +486,7 @@ def test_unwritable_place_is_an_error_before_any_work(place, message, tmp_path, 
         yield
 
     monkeypatch.setattr(solving, "march", no_work)
-    monkeypatch.setattr(solving, "_reference", lambda *problem: next(no_work()))
+    monkeypatch.setattr(solving.deep_linear, "whole", lambda *problem: next(no_work()))
     for method in ("causal", "reference"):
         with pytest.raises(StorageError, match=message) as error:
             solve(PROBLEMS["plain"], method=method, out=path)

@@ -4,13 +4,20 @@ Source: arXiv 2502.02531; theory/deep_linear.md, sections 0-3. D0 = D: all ratio
 """
 
 import math
+import time
 
 import numpy as np
 
-from ..networks import DeepLinear
-from ..specification import check_type
+from .. import checks
 from ..data import check_data
+from ..errors import SolverError
+from ..linear_trajectory import KERNELS, LinearTrajectory
+from ..specification import check_type
 from ..training import GradientDescent, MinibatchSGD, OnlineSGD, check_combination
+from ..trajectory import Status
+
+#: Methods and their options.
+METHODS = {"causal": (), "fixed-point": ("window", "tolerance", "max_sweeps", "damping", "anderson"), "reference": ()}
 
 #: Marching stops where the test loss exceeds this multiple of the initial one; rich catapults that come back stay below
 #: (theory/deep_linear.md, section 7).
@@ -19,7 +26,6 @@ DIVERGENCE_FACTOR = 1e3
 
 def check(network, data, training):
     """Raise TypeError or ValueError, naming the argument, unless this theory covers the problem."""
-    check_type("network", network, (DeepLinear,))
     check_data(data)
     check_type("training", training, (GradientDescent, OnlineSGD, MinibatchSGD))
     check_combination(data, training)
@@ -55,3 +61,89 @@ def problem(network, data, training):
         divergence_factor=DIVERGENCE_FACTOR * catapult,
     )
 
+
+def memory_estimate(network, data, training, method, **_):
+    """Peak memory in bytes of the arrays.
+
+    With n = T C rows, L layers and M input modes, in doubles: 2 T^2 for the optimizer's memory kernel, and 6 L + 4 M + 6 matrices
+    for the causal march, each of n^2 and the 300 C n of the low-rank form of long histories (from T = 640 on);
+    (8 L + M + 14) n^2 for the fixed point; (6 L + 8 M + 20) n^2 for the reference.
+    """
+    from solvers.history import low_rank_size
+
+    rows, outputs = training.steps + 1, network.outputs
+    layers, modes = network.depth, len(data.spectrum(network.outputs).eigenvalues)
+    matrices = {"causal": 6 * layers + 4 * modes + 6, "fixed-point": 8 * layers + modes + 14, "reference": 6 * layers + 8 * modes + 20}[method]
+    extra = low_rank_size(rows, outputs) if method == "causal" else 0
+    return 8 * (matrices * ((rows * outputs) ** 2 + extra) + 2 * rows**2)
+
+
+def march(network, data, training, start=None):
+    """Iterate over the trajectory, solved in blocks of rows; `start` is a trajectory with fewer steps to continue, or None."""
+    from solvers import causal_linear
+    from solvers.linear_problem import OrderParameters
+
+    stated = problem(network, data, training)
+    began = time.perf_counter()
+    state, done = None, 0
+    if start is not None:
+        order = OrderParameters(**start.kernels, test_loss=start.test_loss, train_loss=start.train_loss)
+        state, done = causal_linear.restore(stated, order, start.finished), start.finished
+    for state, done, diverged in causal_linear.march(stated, state, done):
+        status = Status.DIVERGED if diverged else Status.COMPLETED if done == stated.rows else Status.INTERRUPTED
+        order = causal_linear.order_parameters(stated, state)
+        yield _trajectory(network, data, training, order, status, done, "causal", {}, {"elapsed": time.perf_counter() - began})
+
+
+def whole(network, data, training, method, bar, **options):
+    """The trajectory by a method that does not march; `bar` is the progress bar."""
+    if method == "reference":
+        return _reference(network, data, training)
+    return _fixed_point(network, data, training, bar, **options)
+
+
+def _fixed_point(network, data, training, bar, window="auto", tolerance=1e-10, max_sweeps=200, damping=1.0, anderson=0):
+    from solvers import fixed_point
+
+    if window != "auto":
+        window = checks.integer("window", window, 1)
+    options = {
+        "window": window,
+        "tolerance": checks.positive("tolerance", tolerance),
+        "max_sweeps": checks.integer("max_sweeps", max_sweeps, 1),
+        "damping": checks.number("damping", damping, "a number in (0, 1]", lambda v: 0 < v <= 1),
+        "anderson": checks.integer("anderson", anderson, 0),
+    }
+    began = time.perf_counter()
+    try:
+        order, history, finished = fixed_point.solve(problem(network, data, training), **options, callback=lambda done: bar.update(done - bar.n))
+    except fixed_point.NoConvergence as failure:
+        raise SolverError(str(failure)) from failure
+    status = Status.COMPLETED if finished == training.steps + 1 else Status.DIVERGED
+    residuals = [[sweeps.start, sweeps.rows, sweeps.residuals.tolist()] for sweeps in history]
+    report = {"elapsed": time.perf_counter() - began, "residuals": residuals}
+    return _trajectory(network, data, training, order, status, finished, "fixed-point", options, report)
+
+
+def _reference(network, data, training):
+    from solvers import reference
+
+    stated = problem(network, data, training)
+    began = time.perf_counter()
+    with np.errstate(all="ignore"):
+        order = reference.march(stated)
+        stable = order.test_loss <= stated.divergence_factor * order.test_loss[0]
+        stable &= np.isfinite(np.diagonal(order.Ch[-1]).reshape(stated.rows, -1)).all(axis=1)
+    finished = stated.rows if stable.all() else int(np.argmin(stable))
+    order.test_loss[finished:] = order.train_loss[finished:] = np.inf
+    status = Status.COMPLETED if finished == stated.rows else Status.DIVERGED
+    report = {"elapsed": time.perf_counter() - began}
+    return _trajectory(network, data, training, order, status, finished, "reference", {}, report)
+
+
+def _trajectory(network, data, training, order, status, finished, method, options, report):
+    rows = finished if status is Status.INTERRUPTED else training.steps + 1
+    n = rows * network.outputs
+    kernels = {name: getattr(order, name)[..., :n, :n] for name in KERNELS}
+    losses = order.test_loss[:rows], order.train_loss[:rows]
+    return LinearTrajectory(network, data, training, status, finished, *losses, kernels, method=method, options=options, report=report)

@@ -1,0 +1,214 @@
+"""What simulations return: several finite networks trained on the same problem."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from . import checks
+from .specification import Specification
+from .trajectory import Stored
+from .training import OnlineSGD
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Ensemble:
+    """Several finite networks trained on the same problem; arrays have a leading axis of seeds.
+
+    Attributes
+    ----------
+    network, data, training : Specification
+        The problem.
+    rng : str
+        Seed i used the stream ``SeedSequence(entropy, spawn_key=(*spawn_key, i))`` of the entropy and spawn_key stated here.
+    elapsed : float
+        Wall time in seconds.
+    """
+
+    network: Specification
+    data: Specification
+    training: Specification
+    rng: str
+    elapsed: float
+
+    #: By name in the file, in the order in which they are written.
+    stored: ClassVar[dict[str, Stored]] = {}
+    #: Functions of time that `mean` and `standard_error` take.
+    averaged: ClassVar[tuple[str, ...]] = ()
+
+    @property
+    def times(self):
+        """Steps 0 ... `training.steps`; entry t is before update t."""
+        return np.arange(self.training.steps + 1)
+
+    @property
+    def seeds(self):
+        return len(getattr(self, next(iter(self.stored))))
+
+    def arrays(self):
+        """The arrays to be stored, by the names of `stored`; those that this ensemble does not have are left out."""
+        return {name: getattr(self, name) for name in self.stored if getattr(self, name) is not None}
+
+    def decisive(self):
+        """What decided the result besides the problem, JSON-able."""
+        raise NotImplementedError
+
+    def mean(self, name):
+        """Mean over seeds of one of `averaged`; infinite where any seed has diverged."""
+        return self._values(name).mean(axis=0)
+
+    def standard_error(self, name):
+        """Standard error of `mean`; infinite where any seed has diverged.
+
+        Raises
+        ------
+        ValueError
+            With a single seed, which has no spread.
+        """
+        if self.seeds < 2:
+            raise ValueError("a standard error needs seeds >= 2; this ensemble has one seed")
+        values = self._values(name)
+        finite = np.isfinite(values).all(axis=0)
+        error = np.full(values.shape[1:], np.inf)
+        error[finite] = values[:, finite].std(axis=0, ddof=1) / np.sqrt(self.seeds)
+        return error
+
+    def _values(self, name):
+        values = getattr(self, checks.choice("name", name, self.averaged))
+        if values is None:
+            raise ValueError(f"this ensemble has no {name}")
+        return values
+
+    def save(self, path):
+        """Write an HDF5 file that `dmft.load` reads back."""
+        from .storage import save
+
+        save(self, path)
+
+    def _loss_line(self, name, label):
+        mean = self.mean(name)
+        error = f" +- {self.standard_error(name)[-1]:.2g}" if self.seeds > 1 and np.isfinite(mean[-1]) else ""
+        return f"  {label} {mean[0]:.4g} at t = 0, {mean[-1]:.4g}{error} at t = {self.times[-1]}"
+
+    def _last_lines(self, loss):
+        diverged = int((~np.isfinite(loss[:, -1])).sum())
+        lines = [f"  {diverged} of {self.seeds} networks diverged"] if diverged else []
+        return [*lines, f"  computed in {self.elapsed:.2f} s"]
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class LinearEnsemble(Ensemble):
+    """Losses of deep linear networks at proportional sizes.
+
+    Attributes
+    ----------
+    test_loss, train_loss : ndarray, shape (seeds, T)
+        Mean squares, summed over outputs; label noise counts in the training loss only. ``inf`` once a network has diverged.
+    dim : int
+        Input dimension D.
+    widths : tuple of int
+        N_1 ... N_L.
+    samples : int or None
+        Training samples P, the batch for `OnlineSGD`, None for training on the population.
+    inputs : str or None
+        What real inputs were used, None for Gaussian inputs.
+    """
+
+    test_loss: np.ndarray
+    train_loss: np.ndarray
+    dim: int
+    widths: tuple
+    samples: int | None
+    inputs: str | None
+
+    stored: ClassVar = {
+        "test_loss": Stored(("seed", "time"), "mean square error on fresh inputs without label noise, summed over outputs, before every step"),
+        "train_loss": Stored(("seed", "time"), "mean square error on the training samples, summed over outputs, before every step"),
+    }
+    averaged: ClassVar = ("test_loss", "train_loss")
+
+    def __post_init__(self):
+        object.__setattr__(self, "widths", tuple(self.widths))
+
+    def decisive(self):
+        return {name: getattr(self, name) for name in ("dim", "widths", "samples", "rng", "inputs")}
+
+    @property
+    def sizes(self):
+        """D, widths and number of samples in words."""
+        text = f"D = {self.dim}, widths {', '.join(map(str, self.widths))}"
+        if self.samples is None:
+            return text
+        return f"{text}, {'batch' if isinstance(self.training, OnlineSGD) else 'P'} = {self.samples}"
+
+    def mean(self, name="test_loss"):
+        return super().mean(name)
+
+    def standard_error(self, name="test_loss"):
+        return super().standard_error(name)
+
+    def __str__(self):
+        lines = [f"Ensemble of {self.seeds} finite networks: {self.sizes}", f"  {self.inputs or 'Gaussian inputs'}; {self.rng}"]
+        lines += [self._loss_line("test_loss", "test loss "), self._loss_line("train_loss", "train loss")]
+        return "\n".join([*lines, *self._last_lines(self.test_loss)])
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class FunctionEnsemble(Ensemble):
+    """Functions learned by finite networks on a data set, at its P training samples and M test points.
+
+    Attributes
+    ----------
+    function : ndarray (seeds, T, P + M)
+        Normalised logits; `predictions` and `test_predictions` are its parts. Infinite once a network has diverged.
+    loss, test_loss : ndarray (seeds, T)
+        Mean loss of the unnormalised logits over the samples, and over labelled test points (else None).
+    initial_function : ndarray (seeds, P + M)
+        Normalised initial logits: what `dmft.solve` takes as ``initial_function``.
+    tangent_kernel : ndarray (seeds, T, P + M, P) or None
+        Normalised; None unless tracked.
+    width : int
+    options : dict
+        Everything else that decided the result, as in `dmft.simulate`.
+    """
+
+    function: np.ndarray
+    loss: np.ndarray
+    test_loss: np.ndarray | None = None
+    initial_function: np.ndarray
+    tangent_kernel: np.ndarray | None = None
+    width: int
+    options: dict
+
+    stored: ClassVar = {
+        "function": Stored(("seed", "time", "point"), "normalised logits before every step, at the training samples and then the test points"),
+        "loss": Stored(("seed", "time"), "mean loss of the logits over the training samples, before every step"),
+        "test_loss": Stored(("seed", "time"), "mean loss of the logits over the test points, before every step"),
+        "initial_function": Stored(("seed", "point"), "normalised initial logits"),
+        "tangent_kernel": Stored(("seed", "time", "point", "sample"), "normalised tangent kernel, before every step"),
+    }
+    averaged: ClassVar = ("function", "predictions", "test_predictions", "loss", "test_loss", "tangent_kernel")
+
+    @property
+    def predictions(self):
+        """Normalised logits at the training samples, shape (seeds, T, P)."""
+        return self.function[:, :, : len(self.data.x)]
+
+    @property
+    def test_predictions(self):
+        """Normalised logits at the test points, shape (seeds, T, M)."""
+        return self.function[:, :, len(self.data.x) :]
+
+    def decisive(self):
+        return {"width": self.width, "options": self.options, "rng": self.rng}
+
+    @property
+    def sizes(self):
+        """Width and number of samples in words."""
+        return f"width {self.width}, P = {len(self.data.x)}"
+
+    def __str__(self):
+        lines = [f"Ensemble of {self.seeds} finite networks: {self.sizes}", f"  {self.network}", f"  {self.rng}", self._loss_line("loss", "train loss")]
+        if self.test_loss is not None:
+            lines.append(self._loss_line("test_loss", "test loss "))
+        return "\n".join([*lines, *self._last_lines(self.loss)])

@@ -1,0 +1,88 @@
+"""Trajectories of networks on a finite data set: the function they learn, its loss and its tangent kernel."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from .trajectory import Stored, Trajectory
+
+
+@dataclass(eq=False, repr=False)
+class FunctionTrajectory(Trajectory):
+    """The function a network learns, at the P training samples and M test points.
+
+    Attributes
+    ----------
+    function : ndarray (T, P + M)
+        Normalised logits, before every step; T = steps + 1. `predictions` and `test_predictions` are its parts.
+    function_error : ndarray (T, P + M)
+        Monte Carlo standard error of `function`; zero where nothing is sampled.
+    loss, test_loss : ndarray (T,) or None
+        Mean loss of the unnormalised logits over the samples and over labelled test points; None where these diverge or vanish with the width, and
+        without test labels.
+    initial_function : ndarray (P + M,) or None
+        F0, the normalised initial logits that the trajectory has seen; None if it needs none.
+    tangent_kernel : ndarray (T, P + M, P) or None
+        Normalised; None unless tracked.
+
+    From the diverging step on all are inf.
+    """
+
+    function: np.ndarray
+    function_error: np.ndarray
+    loss: np.ndarray | None = None
+    test_loss: np.ndarray | None = None
+    initial_function: np.ndarray | None = None
+    tangent_kernel: np.ndarray | None = None
+
+    stored: ClassVar = {
+        "function": Stored(("time", "point"), "normalised logits before every step, at the training samples and then the test points"),
+        "function_error": Stored(("time", "point"), "Monte Carlo standard error of the normalised logits"),
+        "loss": Stored(("time",), "mean loss of the logits over the training samples, before every step"),
+        "test_loss": Stored(("time",), "mean loss of the logits over the test points, before every step"),
+        "initial_function": Stored(("point",), "normalised initial logits", "fixed"),
+        "tangent_kernel": Stored(("time", "point", "sample"), "normalised tangent kernel, before every step"),
+    }
+
+    @property
+    def samples(self):
+        """P, the number of training samples."""
+        return len(self.data.x)
+
+    @property
+    def predictions(self):
+        """Normalised logits at the training samples, shape (T, P)."""
+        return self.function[:, : self.samples]
+
+    @property
+    def test_predictions(self):
+        """Normalised logits at the test points, shape (T, M)."""
+        return self.function[:, self.samples :]
+
+    @property
+    def standard_error(self):
+        """Monte Carlo standard error of `predictions`, shape (T, P)."""
+        return self.function_error[:, : self.samples]
+
+    @property
+    def test_standard_error(self):
+        """Monte Carlo standard error of `test_predictions`, shape (T, M)."""
+        return self.function_error[:, self.samples :]
+
+    def to_xarray(self):
+        """Labelled view as an `xarray.Dataset` (needs the optional dependency xarray)."""
+        import xarray
+
+        variables = {name: (self.stored[name].dimensions, array) for name, array in self.arrays().items()}
+        return xarray.Dataset(variables, {"time": self.times}, {"status": self.status.value, "method": self.method, "samples": self.samples})
+
+    def summary(self):
+        last = min(self.finished, self.rows) - 1
+        size = np.sqrt(np.mean(self.predictions[[0, last]] ** 2, axis=1))
+        error = np.sqrt(np.mean(self.standard_error[last] ** 2))
+        lines = [f"logits     root mean square {size[0]:.4g} -> {size[1]:.4g}" + (f", Monte Carlo error {error:.2g}" if error else "")]
+        for name, loss in (("train loss", self.loss), ("test loss ", self.test_loss)):
+            if loss is not None:
+                lines.append(f"{name} {loss[0]:.6g} -> {loss[last]:.6g}")
+        return [*lines, *(f"{name:10} {value}" for name, value in self.report.items() if name in ("limit", "normalisation"))]

@@ -1,0 +1,147 @@
+"""Trajectories of deep linear networks: losses and two-time functions."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from . import checks
+from .trajectory import Stored, Trajectory
+
+#: Two-time functions by public name: layer-wise ones carry a leading layer axis in `Trajectory.kernels`.
+CORRELATIONS = {"h": "Ch", "g": "Cg", "v": "Cv", "u": "Cu", "delta": "Cd"}
+RESPONSES = {"h": "Rh", "g": "Rg", "v": "Rv", "u": "Ru", "delta": "Rd"}
+LAYERED = ("h", "g")
+KERNELS = (*CORRELATIONS.values(), *RESPONSES.values())
+
+_DESCRIPTIONS = {
+    "Ch": "correlation <h h> of the forward fields of every layer",
+    "Cg": "correlation <g g> of the backward fields of every layer",
+    "Cv": "correlation <v v> of the error of the learned map, averaged over input modes with weight lambda_k",
+    "Cu": "correlation <u u> of the gradient field on the inputs, averaged over input modes",
+    "Cd": "correlation of the errors on the training samples",
+    "Rh": "response dh/db of every layer, divided by the richness",
+    "Rg": "response dg/da of every layer, divided by the richness",
+    "Rv": "response R_v, averaged over input modes",
+    "Ru": "response R_u = Q, averaged over input modes",
+    "Rd": "response of the errors on the training samples",
+}
+
+
+def _stored_kernel(name):
+    dimensions = ("layer", "time", "time'") if name[1] in LAYERED else ("time", "time'")
+    return Stored(dimensions, f"{_DESCRIPTIONS[name]}; lower triangle", "triangle")
+
+
+@dataclass(eq=False, repr=False)
+class LinearTrajectory(Trajectory):
+    """Losses and two-time functions of a deep linear network.
+
+    Attributes
+    ----------
+    test_loss, train_loss : ndarray (T,)
+        Mean squares, summed over outputs, before every step; T = steps + 1. From the diverging step on they are inf; an
+        interrupted trajectory has only its finished rows. Test losses do not include the label noise.
+    kernels : dict of ndarray
+        Lower triangles of the correlations (Ch, Cg: (L, n, n); Cv, Cu, Cd: (n, n)) and of the responses divided by gamma
+        (Rh, Rg) or plain (Rv, Ru, Rd); n = T C, time-major. Read them through `correlation` and `response`.
+    """
+
+    test_loss: np.ndarray
+    train_loss: np.ndarray
+    kernels: dict
+
+    stored: ClassVar = {
+        "test_loss": Stored(("time",), "mean square error on fresh inputs without label noise, summed over outputs, before every step"),
+        "train_loss": Stored(("time",), "mean square error on the training samples, summed over outputs, before every step"),
+    } | {f"kernels/{name}": _stored_kernel(name) for name in KERNELS}
+
+    def arrays(self):
+        kernels = {f"kernels/{name}": kernel for name, kernel in self.kernels.items()}
+        return {"test_loss": self.test_loss, "train_loss": self.train_loss} | kernels
+
+    @classmethod
+    def from_arrays(cls, arrays, **common):
+        kernels = {name: arrays[f"kernels/{name}"] for name in KERNELS}
+        return cls(test_loss=arrays["test_loss"], train_loss=arrays["train_loss"], kernels=kernels, **common)
+
+    def correlation(self, name, layer=None):
+        """Two-time correlation of a field.
+
+        Parameters
+        ----------
+        name : {"h", "g", "v", "u", "delta"}
+            "h", "g": forward and backward fields of a layer, <h^l h^l>, <g^l g^l>. "v": error of the learned map, averaged over
+            input modes with weight lambda_k, so that its diagonal is the test loss. "u": gradient field on the inputs.
+            "delta": errors on the training samples; its diagonal is the train loss (and more, for random subsets).
+        layer : int, optional
+            1 ... L, for "h" and "g" only.
+
+        Returns
+        -------
+        ndarray, shape (T, T), or (T, C, T, C) for several outputs
+            Symmetric; inf outside the finished rows.
+        """
+        lower = self._kernel("correlation", CORRELATIONS, name, layer)
+        strict = np.tril(lower, -1)
+        return self._shaped(np.tril(lower) + strict.T, symmetric=True)
+
+    def response(self, name, layer=None):
+        """Two-time response of a field: dh^l/db^l, dg^l/da^l, R_v and R_u = Q (averaged over modes), R_delta.
+
+        Same arguments and shapes as `correlation`; zero above the diagonal. Source: theory/deep_linear.md, sections 1 and 3.
+        """
+        lower = self._kernel("response", RESPONSES, name, layer)
+        factor = self.network.richness if name in LAYERED else 1.0
+        return self._shaped(factor * np.tril(lower), symmetric=False)
+
+    def _kernel(self, kind, names, name, layer):
+        if name not in tuple(names):
+            raise ValueError(f"name must be one of {', '.join(map(repr, names))} for a {kind}; got {name!r}")
+        if name not in LAYERED:
+            if layer is not None:
+                raise ValueError(f"layer must be None for {name!r}, which belongs to no layer; got {layer!r}")
+            return self.kernels[names[name]]
+        depth = self.network.depth
+        allowed = f"an integer from 1 to {depth} for {name!r}"
+        if layer is None:
+            checks.fail("layer", layer, allowed)
+        layer = checks.integer("layer", layer, 1)
+        if layer > depth:
+            checks.fail("layer", layer, allowed)
+        return self.kernels[names[name]][layer - 1]
+
+    def _shaped(self, matrix, symmetric):
+        outputs = self.network.outputs
+        done = self.finished * outputs
+        matrix[done:] = np.inf if symmetric else np.tril(np.full(matrix.shape, np.inf))[done:]
+        if symmetric:
+            matrix[:, done:] = np.inf
+        if outputs == 1:
+            return matrix
+        rows = len(matrix) // outputs
+        return matrix.reshape(rows, outputs, rows, outputs)
+
+    def to_xarray(self):
+        """Labelled view as an `xarray.Dataset` (needs the optional dependency xarray)."""
+        import xarray
+
+        variables = {"test_loss": ("time", self.test_loss), "train_loss": ("time", self.train_loss)}
+        dims = ("time", "time'") if self.network.outputs == 1 else ("time", "output", "time'", "output'")
+        for prefix, names, read in (("C", CORRELATIONS, self.correlation), ("R", RESPONSES, self.response)):
+            for name in names:
+                if name in LAYERED:
+                    stack = np.stack([read(name, layer=l) for l in range(1, self.network.depth + 1)])
+                    variables[f"{prefix}_{name}"] = (("layer", *dims), stack)
+                else:
+                    variables[f"{prefix}_{name}"] = (dims, read(name))
+        coordinates = {"time": self.times, "time'": self.times, "layer": np.arange(1, self.network.depth + 1)}
+        return xarray.Dataset(variables, coordinates, {"status": self.status.value, "method": self.method})
+
+    def summary(self):
+        last = min(self.finished, self.rows) - 1
+        losses = ((name, getattr(self, f"{name}_loss")) for name in ("test", "train"))
+        return [
+            "    ".join(f"{name} loss  {loss[0]:.6g} -> {loss[last]:.6g}" for name, loss in losses),
+            f"kernels    {', '.join(f'{k} {v.shape}' for k, v in self.kernels.items())}    {self.nbytes / 2**20:.1f} MiB",
+        ]
