@@ -1,0 +1,86 @@
+"""Time loops of the limits of one-hidden-layer networks, and of the networks themselves (theory/shallow_limits.md, sections 4 and 5).
+
+The caller states the loss by `derivative(step, f)`: the derivatives c_i of the loss at the P training points, given the solver's own
+function f there, shape (P,). So one loop serves the limit rules (3), the equations (6) at finite width and the initialisation-corrected limit (7).
+`weights`, shape (steps, P), are the batch weights of each step, 1/P of the full batch; a schedule of learning rates multiplies them.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from .particles import standard_error
+
+
+class State(NamedTuple):
+    """A population before a step.
+
+    Attributes
+    ----------
+    logits : ndarray, shape (P + M,)
+    error : ndarray, shape (P + M,), or None
+        Standard error of the logits as an average over independent neurons with the loss derivatives as they were; None without groups.
+    kernels : pair of ndarrays, shape (P + M, P), or None
+        Tangent kernels (K_a, K_w): to first order in the rates the logits change by -(K_a + K_w) c.
+    """
+
+    logits: np.ndarray
+    error: np.ndarray | None
+    kernels: tuple | None
+
+
+def kernel_march(kernel, derivative, weights):
+    """Kernel regime, equations (4) and (6): g <- g - K c from g = 0.
+
+    Parameters
+    ----------
+    kernel : ndarray, shape (P + M, P)
+        K(x_j, x_i) of all points and the training points, which come first.
+    derivative, weights
+        See the module; f is g.
+
+    Yields
+    ------
+    g : ndarray, shape (P + M,)
+        Before each step and after the last.
+    """
+    points, train = kernel.shape
+    g = np.zeros(points)
+    for step, p in enumerate(weights):
+        yield g
+        g = g - kernel @ (p * derivative(step, g[:train]))
+    yield g
+
+
+def particle_march(particles, scale, rate_a, rate_w, derivative, weights, kernels_at=()):
+    """Mean-field regime (5), with scale beta*/N and rates lambda*, or a network of the same N, with scale sigma and rates eta sigma.
+
+    Parameters
+    ----------
+    particles : Particles
+    scale, rate_a, rate_w : float
+    derivative, weights
+        See the module; f are the logits.
+    kernels_at : collection of int
+        Steps whose states hold the tangent kernels.
+
+    Yields
+    ------
+    State
+        Before each step and after the last.
+    """
+
+    def state(step, sums):
+        error = scale * standard_error(sums, particles.sizes) if len(sums) > 1 else None
+        kernels = None
+        if step in kernels_at:
+            kernel_a, kernel_w = particles.tangent_kernels()
+            kernels = scale * rate_a * kernel_a, scale * rate_w * kernel_w
+        return State(scale * sums.sum(axis=0), error, kernels)
+
+    sums = particles.sums()
+    for step, p in enumerate(weights):
+        current = state(step, sums)
+        yield current
+        sums = particles.step(rate_a, rate_w, p * derivative(step, current.logits[: particles.train]))
+    yield state(len(weights), sums)
