@@ -81,6 +81,12 @@ def seed_sequence(name, value):
         fail(name, value, "an integer >= 0, a numpy SeedSequence or a numpy Generator", TypeError)
 
 
+def integer_seed(name, value):
+    """Return the integer that seeds the same streams as `value`, as in `seed_sequence`: itself, or one drawn from it."""
+    root = seed_sequence(name, value)
+    return value if isinstance(value, Integral) else int.from_bytes(root.generate_state(4).tobytes(), "little")
+
+
 def exponent(name, value):
     """Return `value` as Fraction if it is rational or a string such as "-1/2", as float if it is another finite real number."""
     allowed = 'a finite real number or a string such as "-1/2"'

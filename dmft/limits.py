@@ -7,6 +7,8 @@ import functools
 from dataclasses import dataclass
 from fractions import Fraction
 
+import sympy
+
 from derivations import arrangements
 from derivations import shallow as _derivation
 from derivations.losses import LOSSES
@@ -24,6 +26,7 @@ NAMED_POINTS = {
 }
 
 _TOLERANCE = 1e-12
+_RELATIONS = {sympy.Eq: "=", sympy.Lt: "<", sympy.Le: "<=", sympy.Gt: ">", sympy.Ge: ">="}
 
 
 @dataclass(frozen=True)
@@ -81,6 +84,17 @@ class Limits:
         tolerance = _TOLERANCE if any(isinstance(v, float) for v in point) else 0
         return self.derivation.classify(tuple(map(Fraction, point)), tolerance)
 
+    def violation(self, q_sigma, q_eta):
+        """In words, which conditions of the band exponents outside it violate."""
+        symbols, point = self.symbols, (checks.exponent("q_sigma", q_sigma), checks.exponent("q_eta", q_eta))
+        alternatives = self.band.args if isinstance(self.band, sympy.Or) else (self.band,)
+        broken = []
+        for alternative in alternatives:
+            values = [(relation, relation.lhs.subs(dict(zip(symbols, map(sympy.Rational, point))))) for relation in sympy.And.make_args(alternative)]
+            failed = [f"{relation.lhs} {_RELATIONS[type(relation)]} {relation.rhs}, it is {value}" for relation, value in values if not relation.func(value, relation.rhs)]
+            broken.append(" and ".join(failed))
+        return "which needs " + "; or else ".join(broken)
+
     def clip(self, conditions, polygon):
         """Corners of the part of a convex polygon on which sympy conditions hold up to their boundary; points are (q_sigma, q_eta)."""
         return arrangements.clip(polygon, [arrangements.constraint(c, self.symbols) for c in conditions])
@@ -111,6 +125,12 @@ def shallow(loss="logistic"):
         If the loss has another name.
     """
     return _shallow(checks.choice("loss", loss, tuple(LOSSES)))
+
+
+def exponent(limit, name, q_sigma, q_eta):
+    """The value of one of `limit.exponents` at exponents of its class, as a float."""
+    point = {_derivation.Q_SIGMA: sympy.Rational(checks.exponent("q_sigma", q_sigma)), _derivation.Q_ETA: sympy.Rational(checks.exponent("q_eta", q_eta))}
+    return float(sympy.sympify(limit.exponents[name]).subs(point))
 
 
 @functools.cache

@@ -1,1 +1,87 @@
-OPTIONS = ()
+"""Finite networks with one hidden layer on a data set, at any width (theory/shallow_limits.md, sections 1 and 5).
+
+Normalised as `dmft.theories.shallow` does; the networks themselves know nothing of the limit.
+"""
+
+from functools import partial
+
+import numpy as np
+
+from .. import checks, limits, losses
+from ..ensemble import FunctionEnsemble
+from ..theories.shallow import activation, check_problem, scaling
+from .plan import Plan
+
+OPTIONS = ("width", "loss", "track", "allow_unstable")
+
+
+def plan(network, data, training, workers, width=None, loss="logistic", track=None, allow_unstable=False):
+    """The `Plan` of checked arguments, as in `dmft.simulate`."""
+    check_problem(network, data, training, loss, track)
+    width = checks.integer("width", width, 1)
+    scales = scaling(network, loss)
+    if scales.limit is None and not checks.flag("allow_unstable", allow_unstable):
+        raise ValueError(
+            f"q_sigma and q_eta must be exponents of stable training, {limits.shallow(loss).violation(network.q_sigma, network.q_eta)}. "
+            "To see it fail, set allow_unstable=True"
+        )
+    _check_memory(data, training, width, track, workers)
+    options = {"loss": loss, "track": track, "allow_unstable": allow_unstable}
+
+    def collect(networks, **provenance):
+        arrays = {name: np.array([values[name] for values in networks]) for name in networks[0]}
+        return FunctionEnsemble(network=network, data=data, training=training, width=width, options=options, **arrays, **provenance)
+
+    return Plan(f"width {width}", partial(_train, network, data, training, width, loss, track, scales), collect)
+
+
+def _check_memory(data, training, width, track, workers):
+    points = len(data.points)
+    kernels = (training.steps + 1) * points * len(data.x) if track == "kernels" else 0
+    needed, limit = 8 * workers * (width * (points + 1) + kernels), checks.machine_memory()
+    if needed > limit:
+        raise ValueError(
+            f"width = {width} with {workers} worker(s) needs {needed / 2**30:.1f} GiB, above this machine's limit of {limit / 2**30:.1f} GiB. "
+            "Take a smaller width, fewer points or steps, or fewer workers"
+        )
+
+
+def _train(network, data, training, width, loss, track, scales, stream, advance=lambda steps: None):
+    """Arrays of `FunctionEnsemble` for one network, without the axis of seeds."""
+    from solvers.particles import Particles, initial
+    from solvers.shallow import particle_march
+
+    samples, rows, growth = len(data.x), training.steps + 1, width / network.reference_width
+    sigma = network.sigma * growth ** float(network.q_sigma)
+    rate = sigma * growth ** float(network.q_eta)
+    derivative, mean_loss = losses.derivative(limits.shallow(loss).derivation.loss.finite), losses.MEAN_LOSSES[loss]
+    a, h = initial(np.random.default_rng(stream), width, data.points)
+    particles = Particles(a, h, data.points, samples, activation(network))
+    fixed = (np.sqrt(growth) - 1) * sigma * particles.sums().sum(axis=0) if network.corrected else np.zeros(len(data.points))
+    weights = training.batch_weights(samples) * training.learning_rates[:, None]
+    states = particle_march(
+        particles, sigma, rate, rate, lambda step, f: derivative(data.y, f + fixed[:samples]), weights, range(rows) if track == "kernels" else ()
+    )
+
+    arrays = {"function": np.full((rows, len(fixed)), np.inf), "loss": np.full(rows, np.inf)}
+    if data.test_y is not None:
+        arrays["test_loss"] = np.full(rows, np.inf)
+    if track == "kernels":
+        arrays["tangent_kernel"] = np.full((rows, len(fixed), samples), np.inf)
+    with np.errstate(over="ignore", invalid="ignore"):
+        for t, state in enumerate(states):
+            logits = state.logits + fixed
+            if not np.all(np.isfinite(logits)):
+                advance(rows - 1 - t)
+                break
+            if t == 0:
+                arrays["initial_function"] = growth**-scales.initial * logits
+            else:
+                advance(1)
+            arrays["function"][t] = growth**-scales.logits * logits
+            arrays["loss"][t] = mean_loss(data.y, logits[:samples])
+            if data.test_y is not None:
+                arrays["test_loss"][t] = mean_loss(data.test_y, logits[samples:])
+            if track == "kernels":
+                arrays["tangent_kernel"][t] = growth**-scales.kernel * sum(state.kernels)
+    return arrays

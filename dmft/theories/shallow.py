@@ -1,1 +1,315 @@
-METHODS = {"causal": ()}
+"""Networks with one hidden layer on a data set: the limit of their scaling exponents, and its equations at finite width.
+
+Which equations hold is derived (`derivations.shallow`): whether the tangent kernel is stationary or the law of the neurons evolves,
+what the logits start from, and which limit of the loss derivative survives. Solved are equations (4) and (5) with the rules (3), their
+form (6) at finite width, and (7) for the initialization-corrected limit. Source: theory/shallow_limits.md, sections 4 and 5;
+arXiv 2006.06574.
+"""
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from .. import checks, limits, losses
+from ..data import Dataset
+from ..function_trajectory import FunctionTrajectory
+from ..specification import check_type
+from ..training import GradientDescent, MinibatchSGD
+from ..trajectory import Status
+
+#: Methods and their options.
+METHODS = {"causal": ("loss", "width", "samples", "rng", "initial_function", "track")}
+TRACKED = (None, "kernels")
+
+#: Particles by default, and the independent systems among which they are divided: their spread is the Monte Carlo error.
+SAMPLES = 2**16
+REPLICAS = 8
+_BLOCK_SECONDS = 0.2
+
+
+@dataclass(frozen=True)
+class Scaling:
+    """Powers of R = width / reference width that normalise a network, with the limit they lead to.
+
+    Attributes
+    ----------
+    limit : LimitClass or None
+        None where training is not stable: nothing is normalised then.
+    initial, logits, kernel : float
+        Exponents of the initial logits, the trained logits and the tangent kernel.
+    """
+
+    limit: limits.LimitClass | None
+    initial: float = 0.0
+    logits: float = 0.0
+    kernel: float = 0.0
+
+    @property
+    def evolves(self):
+        """Whether the law of the neurons, and with it the kernel, evolves."""
+        return self.limit.regime == "mean field"
+
+    @property
+    def persists(self):
+        """Whether the initial function is as large as later logits."""
+        return self.limit.regime == "kernel from F0"
+
+
+def scaling(network, loss):
+    """The `Scaling` of a `ShallowNet`."""
+    limit = limits.shallow(loss).classify(network.q_sigma, network.q_eta)
+    if limit is None:
+        return Scaling(None)
+    if network.corrected:
+        return Scaling(limit)
+    return Scaling(limit, *(limits.exponent(limit, name, network.q_sigma, network.q_eta) for name in ("initial logits", "logits", "tangent kernel")))
+
+
+def check_problem(network, data, training, loss, track):
+    """Raise TypeError or ValueError, naming the argument, for what neither theory nor simulation takes."""
+    check_type("data", data, (Dataset,))
+    check_type("training", training, (GradientDescent, MinibatchSGD))
+    if training.momentum or training.weight_decay:
+        raise ValueError("momentum and weight_decay must be 0 for a ShallowNet, whose limits are those of plain gradient descent")
+    losses.check(loss, data)
+    checks.choice("track", track, TRACKED)
+
+
+def check(network, data, training, loss="logistic", width=None, samples=SAMPLES, rng=0, initial_function=None, track=None):
+    """Raise TypeError or ValueError, naming the argument, unless this theory covers the problem.
+
+    Parameters
+    ----------
+    network : ShallowNet
+    data : Dataset
+        One label per sample: -1 or +1 for "logistic" and "hinge".
+    training : GradientDescent or MinibatchSGD
+        learning_rate is the reduced rate at the reference width; momentum and weight decay must be 0.
+    loss : {"logistic", "hinge", "mse"}
+        Mean over samples of ln(1 + exp(-y f)), max(0, 1 - y f), (y - f)^2 / 2.
+    width : int, optional
+        Solve the equations at this finite width instead of their limit.
+    samples : int
+        Particles of limits in which the law of the neurons evolves, a multiple of 16: half of them are mirror images (opposite a,
+        equal w) of the others, and 8 independent systems share them.
+    rng : int, numpy.random.SeedSequence or numpy.random.Generator
+        Of particles and initial function.
+    initial_function : array_like, shape (P,) or (P + M,), optional
+        F0, the initial logits over R^e0, at samples and test points, for example of a finite network; drawn from its Gaussian process
+        by default. The P samples suffice where test points do not depend on it.
+    track : {None, "kernels"}
+        "kernels": keep the tangent kernel before every step.
+    """
+    check_problem(network, data, training, loss, track)
+    if width is not None:
+        checks.integer("width", width, 1)
+    if checks.integer("samples", samples, 2 * REPLICAS) % (2 * REPLICAS):
+        checks.fail("samples", samples, f"a multiple of {2 * REPLICAS}: pairs in {REPLICAS} systems")
+    if not isinstance(rng, np.random.Generator):
+        checks.seed_sequence("rng", rng)
+    scales = scaling(network, loss)
+    if scales.limit is None:
+        raise ValueError(
+            f"q_sigma and q_eta must be exponents of stable training, {limits.shallow(loss).violation(network.q_sigma, network.q_eta)}. "
+            "No limit exists; dmft.simulate trains such networks with allow_unstable=True"
+        )
+    if initial_function is not None:
+        function, points = np.shape(initial_function), len(data.points)
+        needed = points if _is_seen(network, scales, width) else len(data.x)
+        if function not in ((needed,), (points,)):
+            raise ValueError(f"initial_function must have shape ({needed},), samples and then test points; got {function}")
+        checks.array("initial_function", initial_function, (None,))
+
+
+def _is_seen(network, scales, width):
+    """Whether predictions at a point depend on the initial function there, not only on that at the samples."""
+    return network.corrected or scales.persists or width is not None
+
+
+def memory_estimate(network, data, training, method, loss="logistic", width=None, samples=SAMPLES, rng=0, initial_function=None, track=None):
+    """Peak memory in bytes of the arrays.
+
+    In doubles, with n = P + M points and T = steps + 1: 2 T n for the trajectory, T n P for tracked kernels, 6 n^2 for kernels, and
+    N (n + 1) for N particles.
+    """
+    points, rows = len(data.points), training.steps + 1
+    particles = samples if scaling(network, loss).evolves else 0
+    kernels = rows * len(data.x) if track == "kernels" else 0
+    return 8 * points * (2 * rows + kernels + 6 * points) + 8 * particles * (points + 1)
+
+
+def march(
+    network, data, training, start=None, loss="logistic", width=None, samples=SAMPLES, rng=0, initial_function=None, track=None
+):
+    """Iterate over the trajectory in blocks of steps; arguments as in `check`.
+
+    The rows of `start`, a trajectory with fewer steps, are solved again, to the same numbers, and not shown.
+    """
+    seed = checks.integer_seed("rng", rng)
+    options = {
+        "loss": loss,
+        "width": width,
+        "samples": samples,
+        "rng": seed,
+        "initial_function": None if initial_function is None else np.asarray(initial_function, dtype=float),
+        "track": track,
+    }
+    scales = scaling(network, loss)
+    function_seed, particle_seed = np.random.SeedSequence(seed).spawn(2)
+    initial = options["initial_function"]
+    if initial is None and (_is_seen(network, scales, width) or scales.limit.signs[0] >= 0):
+        initial = gaussian_process(network, data.points, np.random.default_rng(function_seed))
+    logits = _logits(network, scales, loss, width, initial)
+    weights = training.batch_weights(len(data.x)) * training.learning_rates[:, None]
+    solver = _particles if scales.evolves else _kernel
+    states = solver(network, data, logits, weights, samples, particle_seed, track)
+    for trajectory in _recorded(network, data, training, logits, states, initial, options, scales):
+        if start is None or trajectory.finished > start.finished:
+            yield trajectory
+
+
+class _Logits(NamedTuple):
+    """Normalised logits offset + factor g of the solver's own function g, zero at the start, and the loss derivatives there.
+
+    At width d, R = d / d*: offset = R^(e0 - e1) F0, factor = R^(kappa - e1), and the derivative is that of the loss at amplitude = R^e1
+    times the logits. Infinite width keeps of this the limits, rules (3): `first` at F0 until anything moves, then `later`.
+    """
+
+    initial: np.ndarray | float
+    offset: np.ndarray | float
+    factor: float
+    first_amplitude: float
+    amplitude: float
+    first: Callable
+    later: Callable
+
+    def at(self, g):
+        return self.offset + self.factor * g
+
+    def derivative(self, y):
+        """The callable of `solvers.shallow` for one system that starts afresh."""
+        samples, moved = slice(len(y)), False
+
+        def evaluated(step, g):
+            nonlocal moved
+            if moved:
+                return self.later(y, self.amplitude * (_part(self.offset, samples) + self.factor * g))
+            c = self.first(y, self.first_amplitude * np.broadcast_to(_part(self.initial, samples), len(y)))
+            moved = bool(np.any(c))
+            return c
+
+        return evaluated
+
+
+def _part(function, samples):
+    return function[samples] if np.ndim(function) else function
+
+
+def _logits(network, scales, loss, width, initial):
+    finite = losses.derivative(limits.shallow(loss).derivation.loss.finite)
+    initial = 0.0 if initial is None else initial
+    if network.corrected:
+        return _Logits(initial, initial, 1.0, 1.0, 1.0, finite, finite)
+    if width is None:
+        return _Logits(initial, initial if scales.persists else 0.0, 1.0, 1.0, 1.0, *map(losses.derivative, scales.limit.rules))
+    growth = width / network.reference_width
+    initial_power, factor = (growth ** (e - scales.logits) for e in (scales.initial, scales.kernel))
+    return _Logits(initial, initial_power * initial, factor, growth**scales.initial, growth**scales.logits, finite, finite)
+
+
+def activation(network):
+    """The `solvers.activations.Activation` of a network."""
+    from solvers.activations import ACTIVATIONS, leaky_relu
+
+    return leaky_relu(network.negative_slope) if network.activation == "leaky_relu" else ACTIVATIONS[network.activation]
+
+
+def gaussian_process(network, points, rng):
+    """F0 at the points, shape (P + M,): Gaussian with covariance sigma*^2 d* E[phi phi]."""
+    from solvers.gaussian import expectations
+
+    values, _ = expectations(activation(network), points @ points.T)
+    return network.sigma * math.sqrt(network.reference_width) * rng.multivariate_normal(np.zeros(len(points)), values, method="eigh")
+
+
+def tangent_kernel(network, data):
+    """sigma*^2 d* (E[phi phi] + E[phi' phi'] x.x'), shape (P + M, P): the stationary tangent kernel, learning rate not included."""
+    from solvers.gaussian import expectations
+
+    points, samples = data.points, len(data.x)
+    gram = points @ points.T
+    values, slopes = expectations(activation(network), gram)
+    return network.sigma**2 * network.reference_width * (values + slopes * gram)[:, :samples]
+
+
+def _kernel(network, data, logits, weights, samples, seed, track):
+    """States (g, its error, tangent kernel) of the kernel regime."""
+    from solvers.shallow import kernel_march
+
+    kernel = tangent_kernel(network, data)
+    for g in kernel_march(kernel, logits.derivative(data.y), weights):
+        yield g, 0.0, kernel
+
+
+def _particles(network, data, logits, weights, samples, seed, track):
+    """States of the mean-field regime: mean over independent systems, and its standard error from their spread."""
+    from solvers.particles import Particles, initial
+    from solvers.shallow import particle_march
+
+    size = samples // REPLICAS
+    beta, rows = network.sigma * network.reference_width, range(len(weights) + 1) if track == "kernels" else ()
+    systems = []
+    for stream in seed.spawn(REPLICAS):
+        a, h = initial(np.random.default_rng(stream), size, data.points, antithetic=True)
+        particles = Particles(a, h, data.points, len(data.x), activation(network))
+        systems.append(particle_march(particles, beta / size, network.sigma, network.sigma, logits.derivative(data.y), weights, rows))
+    for states in zip(*systems):
+        g = np.array([state.logits for state in states])
+        kernel = sum(sum(state.kernels) for state in states) / REPLICAS if rows else None
+        yield g.mean(axis=0), g.std(axis=0, ddof=1) / math.sqrt(REPLICAS), kernel
+
+
+def _recorded(network, data, training, logits, states, initial, options, scales):
+    """The trajectory of the states, in blocks."""
+    rows, points, samples = training.steps + 1, len(data.points), len(data.x)
+    finite_logits = options["width"] is not None or scales.logits == 0
+    mean_loss = losses.MEAN_LOSSES[options["loss"]]
+    arrays = {"function": (points,), "function_error": (points,)}
+    if finite_logits:
+        arrays |= {"loss": ()} | ({} if data.test_y is None else {"test_loss": ()})
+    if options["track"] == "kernels":
+        arrays["tangent_kernel"] = (points, samples)
+    arrays = {name: np.full((rows, *shape), np.inf) for name, shape in arrays.items()}
+    name = f"{scales.limit.name}, initialization-corrected" if network.corrected else scales.limit.name
+    report = {"limit": name, "normalisation": f"logits R^-({scales.logits:g}), tangent kernel R^-({scales.kernel:g})"}
+
+    def trajectory(status, finished):
+        shown = finished if status is Status.INTERRUPTED else rows
+        shown = {name: array[:shown] for name, array in arrays.items()}
+        took = {"elapsed": time.perf_counter() - began}
+        return FunctionTrajectory(
+            network, data, training, status, finished, initial_function=initial, options=options, report=report | took, **shown
+        )
+
+    began = shown = time.perf_counter()
+    with np.errstate(over="ignore", invalid="ignore"):
+        for t, (g, error, kernel) in enumerate(states):
+            function = logits.at(g)
+            if not np.all(np.isfinite(function)):
+                yield trajectory(Status.DIVERGED, t)
+                return
+            arrays["function"][t], arrays["function_error"][t] = function, logits.factor * error
+            if finite_logits:
+                z = logits.amplitude * function
+                arrays["loss"][t] = mean_loss(data.y, z[:samples])
+                if data.test_y is not None:
+                    arrays["test_loss"][t] = mean_loss(data.test_y, z[samples:])
+            if kernel is not None and "tangent_kernel" in arrays:
+                arrays["tangent_kernel"][t] = kernel
+            if t + 1 == rows or time.perf_counter() - shown > _BLOCK_SECONDS:
+                yield trajectory(Status.COMPLETED if t + 1 == rows else Status.INTERRUPTED, t + 1)
+                shown = time.perf_counter()
