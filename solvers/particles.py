@@ -14,11 +14,12 @@ added in fixed order: neither do the results.
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
+import scipy.linalg.cython_blas  # noqa: F401  (the BLAS of compiled kernels: loaded here, so that limits on its threads set later hold)
 from numba import njit
 
 from .compiled import inner, inner_fast
 
-_BLOCK_ENTRIES, _BLOCK_SIZES = 2**14, (16, 512)
+_COMPILED_BLOCK, _GENERAL_BLOCK, _BLOCK_SIZES = 2**13, 2**15, (32, 512)
 _NO_POINTS = np.empty(0, dtype=np.int64)
 _SERIAL_WORK = 2**21
 
@@ -47,7 +48,7 @@ def initial(rng, neurons, x, antithetic=False):
     if antithetic:
         a[1::2] *= -1
     h = np.empty((neurons, len(x)))
-    block = _block_size(max(x.shape)) // copies * copies
+    block = _block_size(_GENERAL_BLOCK, max(x.shape))
     for start in range(0, neurons, block):
         rows = h[start : start + block]
         rows[:] = np.repeat(rng.standard_normal((len(rows) // copies, x.shape[1])) @ x.T, copies, axis=0)
@@ -68,7 +69,7 @@ class Particles:
     activation : Activation
         Called from several threads.
     groups : int
-        Groups of neurons with separate sums, for standard errors: consecutive neurons, equal in size up to one pair.
+        Groups of neurons with separate sums: consecutive neurons, equal in size up to one pair.
     threads : int
         Upper limit. They are of use only where BLAS itself is held to one.
 
@@ -85,22 +86,33 @@ class Particles:
         self.inputs = np.ascontiguousarray(x[:train])
         self.inputs_transposed = np.ascontiguousarray(x.T)
         self.gram = self.inputs @ self.inputs_transposed
-        self._edges, self._first = _partition(len(a), groups, _block_size(h.shape[1]))
+        entries = _GENERAL_BLOCK if activation.negative_slope is None else _COMPILED_BLOCK
+        self._edges, self._first = _partition(len(a), groups, _block_size(entries, h.shape[1]))
         self.sizes = np.diff(np.append(self._edges[self._first], len(a)))
+        self._groups = np.repeat(np.arange(groups), np.diff(np.append(self._first, len(self._edges) - 1)))
         self._sums = np.empty((len(self._edges) - 1, h.shape[1]))
         self._threads = max(1, min(threads, len(self._sums)))
         self._pool = ThreadPoolExecutor(self._threads) if self._threads > 1 else None
 
     def sums(self):
         """sum_r a_r phi(h_r) over each group, shape (groups, P + M)."""
-        return self._run(0.0, 0.0, np.empty(0), _NO_POINTS)
+        return self._run(0.0, 0.0, np.empty((1, 0)), _NO_POINTS)
 
     def step(self, rate_a, rate_w, c):
-        """One step with loss derivatives c, batch weights included, shape (P,); returns the new `sums`. Points with c = 0 cost nothing."""
-        batch = np.flatnonzero(c)
-        if len(batch) == len(c):
+        """One step; returns the new `sums`.
+
+        Parameters
+        ----------
+        rate_a, rate_w : float
+            0 freezes a layer.
+        c : ndarray, shape (P,) or (groups, P)
+            Loss derivatives, batch weights included, of all neurons or of each group. Points where they vanish cost nothing.
+        """
+        c = np.atleast_2d(c)
+        batch = np.flatnonzero(np.any(c, axis=0))
+        if len(batch) == self.train:
             return self._run(rate_a, rate_w, np.ascontiguousarray(c, dtype=float), _NO_POINTS)
-        return self._run(rate_a, rate_w, c[batch], batch)
+        return self._run(rate_a, rate_w, np.ascontiguousarray(c[:, batch], dtype=float), batch)
 
     def tangent_kernels(self):
         """sum_r phi(h_rj) phi(h_ri) and x_j.x_i sum_r a_r^2 phi'(h_rj) phi'(h_ri), each of shape (P + M, P)."""
@@ -116,15 +128,17 @@ class Particles:
         return kernels
 
     def _run(self, rate_a, rate_w, c, batch):
-        factors = self._factors(len(c), batch)
+        factors = self._factors(c.shape[1], batch)
+        groups = self._groups if len(c) > 1 else np.zeros_like(self._groups)
         slope = self.activation.negative_slope
         march, what = (_general, self.activation) if slope is None else (_leaky_relu, slope)
 
         def run(start, stop):
-            march(self._edges[start : stop + 1], self.a, self.h, what, rate_a, rate_w, c, batch, *factors, self._sums[start:stop])
+            blocks = self._edges[start : stop + 1], groups[start:stop]
+            march(*blocks, self.a, self.h, what, rate_a, rate_w, c, batch, *factors, self._sums[start:stop])
 
         blocks = len(self._sums)
-        if self._pool is None or self.h.size * max(1, len(c)) < _SERIAL_WORK:
+        if self._pool is None or self.h.size * max(1, c.shape[1]) < _SERIAL_WORK:
             run(0, blocks)
         else:
             bounds = [blocks * i // self._threads for i in range(self._threads + 1)]
@@ -140,22 +154,10 @@ class Particles:
         return np.empty((0, 0)), self.gram if everything else self.gram[batch]
 
 
-def standard_error(sums, sizes):
-    """Standard error of sums.sum(axis=0) for groups of independent neurons, by batch means.
-
-    Parameters
-    ----------
-    sums : ndarray, shape (groups, points)
-    sizes : ndarray, shape (groups,)
-    """
-    shares = sizes / np.sum(sizes)
-    deviations = sums - shares[:, None] * np.sum(sums, axis=0)
-    return np.sqrt(np.sum(deviations**2, axis=0) * len(sizes) / (len(sizes) - 1))
-
-
-def _block_size(points):
+def _block_size(entries, columns):
+    """An even number of neurons with about so many entries in all."""
     smallest, largest = _BLOCK_SIZES
-    return min(max(_BLOCK_ENTRIES // points // 2 * 2, smallest), largest)
+    return min(max(entries // columns // 2 * 2, smallest), largest)
 
 
 def _partition(neurons, groups, block):
@@ -208,16 +210,16 @@ def _add_leaky_relu(start, stop, a, h, change, slope, out):
 
 
 @njit(cache=True, nogil=True)
-def _leaky_relu(edges, a, h, slope, rate_a, rate_w, c, batch, left, right, sums):
-    """Steps (if there is any c) and new sums of the blocks between `edges`; `left` and `right` as in `Particles._factors`."""
+def _leaky_relu(edges, groups, a, h, slope, rate_a, rate_w, c, batch, left, right, sums):
+    """Steps (if there is any c) and new sums of the blocks between `edges`; their c are those of `groups`, `left` and `right` as in `_factors`."""
     largest = np.max(np.diff(edges))
-    descent, product = np.empty((largest, len(c))), np.empty((largest, left.shape[1]))
+    descent, product = np.empty((largest, c.shape[1])), np.empty((largest, left.shape[1]))
     change = np.zeros((largest, h.shape[1]))
     for k in range(len(edges) - 1):
         start, stop = edges[k], edges[k + 1]
         n = stop - start
-        if len(c) > 0:
-            _descend_leaky_relu(start, stop, a, h, slope, rate_a, rate_w, c, batch, descent)
+        if c.shape[1] > 0:
+            _descend_leaky_relu(start, stop, a, h, slope, rate_a, rate_w, c[groups[k]], batch, descent)
             if rate_w != 0.0:
                 if len(left) > 0:
                     np.dot(descent[:n], left, product[:n])
@@ -228,18 +230,18 @@ def _leaky_relu(edges, a, h, slope, rate_a, rate_w, c, batch, left, right, sums)
         _add_leaky_relu(start, stop, a, h, change, slope, sums[k])
 
 
-def _general(edges, a, h, activation, rate_a, rate_w, c, batch, left, right, sums):
+def _general(edges, groups, a, h, activation, rate_a, rate_w, c, batch, left, right, sums):
     """`_leaky_relu` for any activation."""
     largest = int(np.diff(edges).max())
-    phi, dphi = np.empty((2, largest, len(c)))
+    phi, dphi = np.empty((2, largest, c.shape[1]))
     product, values = np.empty((largest, left.shape[1])), np.empty((largest, h.shape[1]))
-    for start, stop, out in zip(edges, edges[1:], sums):
+    for start, stop, group, out in zip(edges, edges[1:], groups, sums):
         n = stop - start
-        if len(c):
-            old = h[start:stop, batch] if len(batch) else h[start:stop, : len(c)]
+        if c.shape[1]:
+            old = h[start:stop, batch] if len(batch) else h[start:stop, : c.shape[1]]
             activation.evaluate(old, phi[:n], dphi[:n])
             if rate_w != 0.0:
-                dphi[:n] *= c
+                dphi[:n] *= c[group]
                 dphi[:n] *= -rate_w * a[start:stop, None]
                 if len(left):
                     np.matmul(dphi[:n], left, out=product[:n])
@@ -247,7 +249,7 @@ def _general(edges, a, h, activation, rate_a, rate_w, c, batch, left, right, sum
                 else:
                     np.matmul(dphi[:n], right, out=values[:n])
                 h[start:stop] += values[:n]
-            a[start:stop] -= rate_a * (phi[:n] @ c)
+            a[start:stop] -= rate_a * (phi[:n] @ c[group])
         activation.evaluate(h[start:stop], values[:n])
         values[:n] *= a[start:stop, None]
         values[: n - 1 : 2] += values[1:n:2]

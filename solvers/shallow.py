@@ -1,15 +1,13 @@
 """Time loops of the limits of one-hidden-layer networks, and of the networks themselves (theory/shallow_limits.md, sections 4 and 5).
 
 The caller states the loss by `derivative(step, f)`: the derivatives c_i of the loss at the P training points, given the solver's own
-function f there, shape (P,). So one loop serves the limit rules (3), the equations (6) at finite width and the initialisation-corrected limit (7).
+function f there, shape (P,), or (groups, P) for independent populations. So one loop serves the limit rules (3), the equations (6) at finite width and the initialisation-corrected limit (7).
 `weights`, shape (steps, P), are the batch weights of each step, 1/P of the full batch; a schedule of learning rates multiplies them.
 """
 
 from typing import NamedTuple
 
 import numpy as np
-
-from .particles import standard_error
 
 
 class State(NamedTuple):
@@ -19,7 +17,7 @@ class State(NamedTuple):
     ----------
     logits : ndarray, shape (P + M,)
     error : ndarray, shape (P + M,), or None
-        Standard error of the logits as an average over independent neurons with the loss derivatives as they were; None without groups.
+        Standard error of the logits, feedback of the loss derivatives included; None of a single population.
     kernels : pair of ndarrays, shape (P + M, P), or None
         Tangent kernels (K_a, K_w): to first order in the rates the logits change by -(K_a + K_w) c.
     """
@@ -52,8 +50,11 @@ def kernel_march(kernel, derivative, weights):
     yield g
 
 
-def particle_march(particles, scale, rate_a, rate_w, derivative, weights, kernels_at=()):
+def particle_march(particles, scale, rate_a, rate_w, derivative, weights, kernels_at=(), independent=False):
     """Mean-field regime (5), with scale beta*/N and rates lambda*, or a network of the same N, with scale sigma and rates eta sigma.
+
+    Independent groups are driven by their own logits. Their mean then has an honest standard error, which the sums over groups of one
+    population lack, as all its neurons feel the same error of the loss derivatives; its bias is that of the size of a group.
 
     Parameters
     ----------
@@ -63,24 +64,31 @@ def particle_march(particles, scale, rate_a, rate_w, derivative, weights, kernel
         See the module; f are the logits.
     kernels_at : collection of int
         Steps whose states hold the tangent kernels.
+    independent : bool
+        Whether the groups of `particles` are populations of their own.
 
     Yields
     ------
     State
         Before each step and after the last.
     """
+    shares = particles.sizes[:, None] / np.sum(particles.sizes)
 
-    def state(step, sums):
-        error = scale * standard_error(sums, particles.sizes) if len(sums) > 1 else None
-        kernels = None
+    def state(step, logits):
+        error = kernels = None
+        if independent:
+            error = np.std(logits, axis=0, ddof=1) / np.sqrt(len(logits))
         if step in kernels_at:
             kernel_a, kernel_w = particles.tangent_kernels()
             kernels = scale * rate_a * kernel_a, scale * rate_w * kernel_w
-        return State(scale * sums.sum(axis=0), error, kernels)
+        return State(np.mean(logits, axis=0), error, kernels)
 
-    sums = particles.sums()
+    def logits(sums):
+        return scale * (sums / shares if independent else np.sum(sums, axis=0, keepdims=True))
+
+    f = logits(particles.sums())
     for step, p in enumerate(weights):
-        current = state(step, sums)
-        yield current
-        sums = particles.step(rate_a, rate_w, p * derivative(step, current.logits[: particles.train]))
-    yield state(len(weights), sums)
+        yield state(step, f)
+        c = p * derivative(step, f[:, : particles.train] if independent else f[0, : particles.train])
+        f = logits(particles.step(rate_a, rate_w, c))
+    yield state(len(weights), f)
