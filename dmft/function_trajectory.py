@@ -79,9 +79,8 @@ class FunctionTrajectory(Trajectory):
 
     def summary(self):
         last = min(self.finished, self.rows) - 1
-        size = np.sqrt(np.mean(self.predictions[[0, last]] ** 2, axis=1))
-        error = np.sqrt(np.mean(self.standard_error[last] ** 2))
-        lines = [f"logits     root mean square {size[0]:.4g} -> {size[1]:.4g}" + (f", Monte Carlo error {error:.2g}" if error else "")]
+        size, error = np.abs(self.predictions[[0, last]]).mean(axis=1), self.standard_error[last].mean()
+        lines = [f"logits     mean size {size[0]:.4g} -> {size[1]:.4g}" + (f", Monte Carlo error {error:.2g}" if error else "")]
         for name, loss in (("train loss", self.loss), ("test loss ", self.test_loss)):
             if loss is not None:
                 lines.append(f"{name} {loss[0]:.6g} -> {loss[last]:.6g}")

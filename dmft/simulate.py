@@ -1,5 +1,6 @@
 """Finite networks: the same network, data and training as the theory, with explicit random weights."""
 
+import importlib
 import os
 import time
 
@@ -10,10 +11,10 @@ from tqdm.auto import tqdm
 
 from . import checks
 from .networks import DeepLinear, ShallowNet
-from .simulations import deep_linear, shallow
 from .specification import check_type
 
-_SIMULATIONS = {DeepLinear: deep_linear, ShallowNet: shallow}
+#: Modules of `dmft.simulations`, imported when needed.
+_SIMULATIONS = {DeepLinear: "deep_linear", ShallowNet: "shallow"}
 
 
 def simulate(network, data, training, *, seeds=8, rng=0, progress=True, workers=1, **options):
@@ -63,7 +64,7 @@ def simulate(network, data, training, *, seeds=8, rng=0, progress=True, workers=
         Before any work, naming the argument.
     """
     check_type("network", network, tuple(_SIMULATIONS))
-    simulation = _SIMULATIONS[type(network)]
+    simulation = importlib.import_module(f".simulations.{_SIMULATIONS[type(network)]}", __package__)
     checks.options(options, simulation.OPTIONS, f"simulating a {type(network).__name__}")
     seeds = checks.integer("seeds", seeds, 1)
     workers = min(seeds, checks.integer("workers", workers, 1))

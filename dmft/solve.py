@@ -1,6 +1,7 @@
 """Solve a stated problem: the only place that picks a theory. `solve` is a loop over `march`."""
 
 import dataclasses
+import importlib
 from contextlib import nullcontext
 
 import numpy as np
@@ -8,16 +9,16 @@ import numpy as np
 from . import checks
 from .networks import DeepLinear, ShallowNet
 from .specification import check_type
-from .theories import deep_linear, shallow
 from .trajectory import Status
 
-_THEORIES = {DeepLinear: deep_linear, ShallowNet: shallow}
+#: Modules of `dmft.theories`, imported when needed.
+_THEORIES = {DeepLinear: "deep_linear", ShallowNet: "shallow"}
 
 
 def _theory(network, data, training, method, options):
     """The theory of a network, after all checks of the problem."""
     check_type("network", network, tuple(_THEORIES))
-    theory = _THEORIES[type(network)]
+    theory = importlib.import_module(f".theories.{_THEORIES[type(network)]}", __package__)
     checks.choice("method", method, tuple(theory.METHODS))
     checks.options(options, theory.METHODS[method], f"method {method!r} for a {type(network).__name__}")
     theory.check(network, data, training, **(options if method == "causal" else {}))

@@ -19,6 +19,7 @@ import pytest
 
 import dmft
 from dmft import StorageError, storage
+from dmft.theories import deep_linear
 
 solving = importlib.import_module("dmft.solve")
 ROOT = Path(__file__).parent.parent
@@ -486,7 +487,7 @@ def test_unwritable_place_is_an_error_before_any_work(place, message, tmp_path, 
         yield
 
     monkeypatch.setattr(solving, "march", no_work)
-    monkeypatch.setattr(solving.deep_linear, "whole", lambda *problem: next(no_work()))
+    monkeypatch.setattr(deep_linear, "whole", lambda *problem: next(no_work()))
     for method in ("causal", "reference"):
         with pytest.raises(StorageError, match=message) as error:
             solve(PROBLEMS["plain"], method=method, out=path)
