@@ -9,7 +9,7 @@ import numpy as np
 
 from .. import checks, limits, losses
 from ..ensemble import FunctionEnsemble
-from ..theories.shallow import activation, check_problem, scaling
+from ..theories.shallow import DIVERGED, activation, check_problem, scaling
 from .plan import Plan
 
 OPTIONS = ("width", "loss", "track", "allow_unstable")
@@ -71,7 +71,7 @@ def _train(network, data, training, width, loss, track, scales, stream, advance=
     with np.errstate(over="ignore", invalid="ignore"):
         for t, state in enumerate(states):
             logits = state.logits + fixed
-            if not np.all(np.isfinite(logits)):
+            if not np.all(np.abs(logits) < DIVERGED):
                 advance(rows - 1 - t)
                 break
             if t == 0:

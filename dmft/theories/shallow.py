@@ -29,6 +29,8 @@ TRACKED = (None, "kernels")
 SAMPLES = 2**16
 REPLICAS = 8
 _BLOCK_SECONDS = 0.2
+#: Normalised logits of this size count as infinite.
+DIVERGED = 1e100
 
 
 @dataclass(frozen=True)
@@ -299,7 +301,7 @@ def _recorded(network, data, training, logits, states, initial, options, scales)
     with np.errstate(over="ignore", invalid="ignore"):
         for t, (g, error, kernel) in enumerate(states):
             function = logits.at(g)
-            if not np.all(np.isfinite(function)):
+            if not np.all(np.abs(function) < DIVERGED):
                 yield trajectory(Status.DIVERGED, t)
                 return
             arrays["function"][t], arrays["function_error"][t] = function, logits.factor * error
