@@ -85,8 +85,9 @@ def rows(activation, sizes, threads, repetitions):
             times = [best(lambda: p.step(RATE, RATE, c), 2 * repetitions) for p in (particles, network)]
         copy = copy_seconds(neurons * (POINTS + 1), threads, 2 * repetitions)
         numbers = [f"{seconds / neurons * 1e9:.0f}" for seconds in (*times, plain_time, copy)]
-        ratios = f"{plain_time / times[0]:.1f} | {times[0] / copy:.1f}"
-        print(f"| {activation.name} | {threads} | 2^{neurons.bit_length() - 1} | {' | '.join(numbers)} | {ratios} | {error:.0e} |", flush=True)
+        ratios = f"{plain_time / times[0]:.1f}", f"{times[0] / copy:.1f}"
+        cells = [activation.name, threads, f"2^{neurons.bit_length() - 1}", *numbers, *ratios]
+        print("|", *(f"{cell} |" for cell in cells), f"{error:.0e} |", flush=True)
 
 
 def start_seconds():
