@@ -25,7 +25,7 @@ def expectations(activation, covariance, variances=None):
     Closed forms are exact up to rounding, those of kinked phi' up to the rounding of the angle: 1e-8 for points whose cosine is
     within 1e-15 of +-1, except that identical and opposite points are exact. Smooth phi are accurate to 1e-11 relative to
     E[phi^2] as long as phi(sigma z) is resolved by 8192 Hermite polynomials (tanh: sigma up to about 8; beyond that, only points
-    with |rho| close to 1 lose accuracy); kinked phi without closed form to about 1e-3.
+    with |rho| close to 1 lose accuracy); kinked phi without closed form to 1e-6, their slopes to 1e-3.
 
     Parameters
     ----------
@@ -85,7 +85,7 @@ def _hermite_coefficients(activation, deviations):
     """
     terms = 64
     while True:
-        spacing = 2 * np.pi / (3 * np.sqrt(terms) + 20)
+        spacing = 2 * np.pi / (3 * np.sqrt(terms) + 20) / (1 if activation.smooth else 8)
         count = int(np.ceil(_RANGE / spacing))
         z = spacing * np.arange(-count, count + 1)
         weights = spacing / np.sqrt(2 * np.pi) * np.exp(-0.5 * z * z)

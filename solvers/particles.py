@@ -21,7 +21,7 @@ from .compiled import inner, inner_fast
 
 _COMPILED_BLOCK, _GENERAL_BLOCK, _BLOCK_SIZES = 2**13, 2**15, (32, 512)
 _NO_POINTS = np.empty(0, dtype=np.int64)
-_SERIAL_WORK = 2**21
+_SERIAL_WORK = 2**23
 
 
 def initial(rng, neurons, x, antithetic=False):
@@ -61,7 +61,7 @@ class Particles:
     Parameters
     ----------
     a, h : ndarray, shapes (N,) and (N, P + M)
-        Output weights and pre-activations; updated in place.
+        Output weights and pre-activations, contiguous float64; updated in place.
     x : ndarray, shape (P + M, D)
         Inputs: P training points, then M others.
     train : int
@@ -83,8 +83,7 @@ class Particles:
         if not 1 <= groups <= (len(a) + 1) // 2:
             raise ValueError(f"{len(a)} neurons do not make {groups} groups of pairs")
         self.a, self.h, self.activation, self.train = a, h, activation, train
-        self.inputs = np.ascontiguousarray(x[:train])
-        self.inputs_transposed = np.ascontiguousarray(x.T)
+        self.inputs, self.inputs_transposed = np.array(x[:train], order="C"), np.array(x.T, order="C")
         self.gram = self.inputs @ self.inputs_transposed
         entries = _GENERAL_BLOCK if activation.negative_slope is None else _COMPILED_BLOCK
         self._edges, self._first = _partition(len(a), groups, _block_size(entries, h.shape[1]))
@@ -111,8 +110,8 @@ class Particles:
         c = np.atleast_2d(c)
         batch = np.flatnonzero(np.any(c, axis=0))
         if len(batch) == self.train:
-            return self._run(rate_a, rate_w, np.ascontiguousarray(c, dtype=float), _NO_POINTS)
-        return self._run(rate_a, rate_w, np.ascontiguousarray(c[:, batch], dtype=float), batch)
+            return self._run(float(rate_a), float(rate_w), np.array(c, dtype=float, order="C"), _NO_POINTS)
+        return self._run(float(rate_a), float(rate_w), np.array(c[:, batch], dtype=float, order="C"), batch)
 
     def tangent_kernels(self):
         """sum_r phi(h_rj) phi(h_ri) and x_j.x_i sum_r a_r^2 phi'(h_rj) phi'(h_ri), each of shape (P + M, P)."""
@@ -131,7 +130,7 @@ class Particles:
         factors = self._factors(c.shape[1], batch)
         groups = self._groups if len(c) > 1 else np.zeros_like(self._groups)
         slope = self.activation.negative_slope
-        march, what = (_general, self.activation) if slope is None else (_leaky_relu, slope)
+        march, what = (_general, self.activation) if slope is None else (_leaky_relu, float(slope))
 
         def run(start, stop):
             blocks = self._edges[start : stop + 1], groups[start:stop]
@@ -211,8 +210,10 @@ def _add_leaky_relu(start, stop, a, h, change, slope, out):
 
 @njit(cache=True, nogil=True)
 def _leaky_relu(edges, groups, a, h, slope, rate_a, rate_w, c, batch, left, right, sums):
-    """Steps (if there is any c) and new sums of the blocks between `edges`; their c are those of `groups`, `left` and `right` as in `_factors`."""
-    largest = np.max(np.diff(edges))
+    """Steps (if there is any c) and new sums of the blocks between `edges`, with the c of their `groups`; `_factors` are left and right."""
+    largest = 0
+    for k in range(len(edges) - 1):
+        largest = max(largest, edges[k + 1] - edges[k])
     descent, product = np.empty((largest, c.shape[1])), np.empty((largest, left.shape[1]))
     change = np.zeros((largest, h.shape[1]))
     for k in range(len(edges) - 1):
@@ -221,13 +222,34 @@ def _leaky_relu(edges, groups, a, h, slope, rate_a, rate_w, c, batch, left, righ
         if c.shape[1] > 0:
             _descend_leaky_relu(start, stop, a, h, slope, rate_a, rate_w, c[groups[k]], batch, descent)
             if rate_w != 0.0:
+                factor = descent
                 if len(left) > 0:
                     np.dot(descent[:n], left, product[:n])
-                    np.dot(product[:n], right, change[:n])
-                else:
-                    np.dot(descent[:n], right, change[:n])
+                    factor = product
+                np.dot(factor[:n], right, change[:n])
         sums[k] = 0.0
         _add_leaky_relu(start, stop, a, h, change, slope, sums[k])
+
+
+@njit(cache=True, nogil=True)
+def _weigh(dphi, a, rate_w, c):
+    """dphi_ri <- -rate_w c_i a_r dphi_ri."""
+    for r in range(len(a)):
+        factor = -rate_w * a[r]
+        for i in range(len(c)):
+            dphi[r, i] *= factor * c[i]
+
+
+@njit(cache=True, nogil=True)
+def _add_pairs(a, phi, out):
+    """out = sum_r a_r phi_r, pair by pair."""
+    out[:] = 0.0
+    for r in range(0, len(a) - 1, 2):
+        for j in range(len(out)):
+            out[j] += a[r] * phi[r, j] + a[r + 1] * phi[r + 1, j]
+    if len(a) % 2:
+        for j in range(len(out)):
+            out[j] += a[-1] * phi[-1, j]
 
 
 def _general(edges, groups, a, h, activation, rate_a, rate_w, c, batch, left, right, sums):
@@ -241,16 +263,13 @@ def _general(edges, groups, a, h, activation, rate_a, rate_w, c, batch, left, ri
             old = h[start:stop, batch] if len(batch) else h[start:stop, : c.shape[1]]
             activation.evaluate(old, phi[:n], dphi[:n])
             if rate_w != 0.0:
-                dphi[:n] *= c[group]
-                dphi[:n] *= -rate_w * a[start:stop, None]
+                _weigh(dphi[:n], a[start:stop], rate_w, c[group])
+                factor = dphi
                 if len(left):
                     np.matmul(dphi[:n], left, out=product[:n])
-                    np.matmul(product[:n], right, out=values[:n])
-                else:
-                    np.matmul(dphi[:n], right, out=values[:n])
+                    factor = product
+                np.matmul(factor[:n], right, out=values[:n])
                 h[start:stop] += values[:n]
             a[start:stop] -= rate_a * (phi[:n] @ c[group])
         activation.evaluate(h[start:stop], values[:n])
-        values[:n] *= a[start:stop, None]
-        values[: n - 1 : 2] += values[1:n:2]
-        np.sum(values[:n:2], axis=0, out=out)
+        _add_pairs(a[start:stop], values[:n], out)

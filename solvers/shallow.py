@@ -1,7 +1,8 @@
 """Time loops of the limits of one-hidden-layer networks, and of the networks themselves (theory/shallow_limits.md, sections 4 and 5).
 
-The caller states the loss by `derivative(step, f)`: the derivatives c_i of the loss at the P training points, given the solver's own
-function f there, shape (P,), or (groups, P) for independent populations. So one loop serves the limit rules (3), the equations (6) at finite width and the initialisation-corrected limit (7).
+The caller states the loss by `derivative(step, f)`: the derivatives of the loss at the P training points, given the solver's own function
+f there, shape (P,), or (groups, P) for independent populations. So one loop serves the limit rules (3), the equations (6) at finite width
+and the initialisation-corrected limit (7).
 `weights`, shape (steps, P), are the batch weights of each step, 1/P of the full batch; a schedule of learning rates multiplies them.
 """
 

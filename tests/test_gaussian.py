@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from scipy.special import ndtr
 
 from solvers import gaussian
 from solvers.activations import ACTIVATIONS, Activation, leaky_relu
@@ -119,6 +120,20 @@ def test_user_supplied_activation():
     mean = -(variances[:, None] + variances) / 2
     np.testing.assert_allclose(values, np.exp(mean) * np.sinh(covariance), atol=1e-13)
     np.testing.assert_allclose(slopes, np.exp(mean) * np.cosh(covariance), atol=1e-13)
+
+
+def test_kink_without_closed_form():
+    """Hard tanh: E[phi^2] = 1 - 2 p(1) at unit variance, E[phi'^2] = E[phi'] = P(|z| < 1), which is squared for uncorrelated points."""
+
+    def evaluate(h, phi, dphi=None, d2phi=None):
+        np.clip(h, -1, 1, out=phi)
+        if dphi is not None:
+            np.less(np.abs(h), 1, out=dphi)
+
+    values, slopes = expectations(Activation("hard tanh", evaluate, smooth=False), np.eye(2))
+    inside = ndtr(1) - ndtr(-1)
+    np.testing.assert_allclose(values, (1 - 2 * np.exp(-0.5) / np.sqrt(2 * np.pi)) * np.eye(2), atol=1e-5)
+    np.testing.assert_allclose(slopes, inside**2 + (inside - inside**2) * np.eye(2), atol=5e-3)
 
 
 def test_slope_expectation_is_the_derivative_of_the_values():

@@ -7,7 +7,7 @@ from scipy.special import expit
 from solvers import reference_shallow as reference
 from solvers.activations import ACTIVATIONS, Activation, leaky_relu
 from solvers.gaussian import expectations
-from solvers.particles import Particles, initial
+from solvers.particles import Particles, _leaky_relu, initial
 from solvers.shallow import kernel_march, particle_march
 
 LEAKY = leaky_relu(0.1)
@@ -49,7 +49,9 @@ def mean_field(eta):
 
 
 @pytest.mark.parametrize("name", ACTIVATION_CASES)
-@pytest.mark.parametrize(("train", "others", "dim", "batch"), [(20, 0, 7, 20), (20, 13, 40, 20), (20, 13, 7, 6), (20, 3, 40, 6), (1, 0, 1, 1)])
+@pytest.mark.parametrize(
+    ("train", "others", "dim", "batch"), [(20, 0, 7, 20), (20, 13, 40, 20), (20, 13, 7, 6), (20, 3, 40, 6), (1, 0, 1, 1)]
+)
 def test_against_explicit_weights(name, train, others, dim, batch):
     activation, neurons, steps, scale, rates = ACTIVATION_CASES[name], 701, 6, 0.05, (0.7, 0.4)
     x = inputs(train + others, dim)
@@ -134,8 +136,27 @@ def test_frozen_layers(name, rate_a, rate_w):
     assert np.array_equal(particles.h, h) == (rate_w == 0)
 
 
+def test_one_compiled_kernel_serves_every_caller():
+    """Integers, read-only arrays and views of the caller make no further signatures, each of which would be compiled anew."""
+    x, c = inputs(12, 4), np.ones((2, 12))[1]
+    x.flags.writeable = c.flags.writeable = False
+    for activation in (leaky_relu(0), leaky_relu(np.float64(0.5))):
+        population(activation, 50, x, 12).step(1, 0, c)
+        population(activation, 50, x[:, :1], 5).step(0, 1, np.arange(5))
+    assert len(_leaky_relu.signatures) == 1
+
+
+@pytest.mark.parametrize("name", ["leaky_relu", "tanh"])
+def test_vanishing_derivatives_change_nothing(name):
+    particles = population(ACTIVATION_CASES[name], 100, inputs(12, 4), 8, antithetic=False)
+    a, h, sums = particles.a.copy(), particles.h.copy(), particles.sums()
+    np.testing.assert_array_equal(particles.step(0.1, 0.1, np.zeros(8)), sums)
+    np.testing.assert_array_equal(particles.a, a)
+    np.testing.assert_array_equal(particles.h, h)
+
+
 def test_start_from_zero_output_weights():
-    """Odd steps: only a moves at first."""
+    """Only a moves in the first step."""
     x = inputs(8, 4)
     a, h = initial(np.random.default_rng(0), 500, x)
     particles = Particles(0 * a, h.copy(), x, 8, LEAKY)
@@ -194,7 +215,8 @@ def test_tangent_kernels_predict_small_steps():
     x, scale, y = inputs(12, 5), 0.1, np.sign(inputs(12, 5)[:8, 0])
     errors = []
     for rate in (1e-2, 1e-3):
-        before, after = particle_march(population(ACTIVATIONS["tanh"], 200, x, 8), scale, rate, 2 * rate, logistic(y), full_batch(1, 8), {0})
+        particles = population(ACTIVATIONS["tanh"], 200, x, 8)
+        before, after = particle_march(particles, scale, rate, 2 * rate, logistic(y), full_batch(1, 8), kernels_at={0})
         change = -sum(before.kernels) @ (logistic(y)(0, before.logits[:8]) / 8)
         errors.append(np.abs(after.logits - before.logits - change).max() / np.abs(change).max())
         assert after.kernels is None
@@ -204,7 +226,7 @@ def test_tangent_kernels_predict_small_steps():
 
 @pytest.mark.parametrize(("name", "exponent"), [("tanh", 2), ("leaky_relu", 0.5)])
 def test_lazy_population_follows_the_kernel(name, exponent):
-    """Scale ~ 1/e, rates ~ e: deviations from the empirical kernel fall as e^2, as e^(1/2) for the masks that flip in a finite population."""
+    """Scale ~ 1/e, rates ~ e: deviations from the empirical kernel fall as e^2; as e^(1/2) for masks that flip in a finite population."""
     x, neurons, steps = inputs(20, 5), 2000, 15
     y = np.sign(x[:12, 0])
     errors = []
@@ -234,9 +256,8 @@ def test_particle_error_falls_as_the_square_root():
     expected = linear_recursion(np.eye(5), x, beta, *common)[-1]
     errors = []
     for neurons in (256, 1024, 4096):
-        runs = [
-            logits(particle_march(population(ACTIVATIONS["linear"], neurons, x, 10, seed), beta / neurons, *common))[-1] for seed in range(24)
-        ]
+        populations = [population(ACTIVATIONS["linear"], neurons, x, 10, seed) for seed in range(24)]
+        runs = [logits(particle_march(particles, beta / neurons, *common))[-1] for particles in populations]
         errors.append(np.sqrt(np.mean((np.array(runs) - expected) ** 2)))
     slope = np.log(errors[2] / errors[0]) / np.log(16)
     assert slope == pytest.approx(-0.5, abs=0.12)
@@ -269,7 +290,6 @@ def test_wide_network_agrees_with_independent_particles():
         states = list(particle_march(particles, beta / neurons, *common, independent=True))
         error = np.sqrt(1 + neurons / width) * np.array([state.error for state in states])
         z.append((f - [state.logits for state in states]) / error)
-    print(np.sqrt(np.mean(np.square(z), axis=(0, 2))))
     assert np.sqrt(np.mean(np.square(z))) == pytest.approx(1, abs=0.45)
 
 
@@ -288,7 +308,6 @@ def test_initialisation_correction():
     plain = logits(particle_march(population(LEAKY, neurons, x, 16, 100), beta / neurons, rate, rate, logistic(y), weights))
     np.testing.assert_allclose(f[0], limit[0], atol=1e-12)
     deviation, uncorrected = (np.linalg.norm((f - other)[-1]) / np.linalg.norm(f[-1]) for other in (limit, plain))
-    print(deviation, uncorrected)
     assert deviation < 0.05
     assert uncorrected > 4 * deviation
 
