@@ -61,14 +61,14 @@ class Limits:
         """The limit models (tuple of LimitClass)."""
         return self.derivation.classes
 
-    def classify(self, q_sigma, q_eta):
-        """The limit model of a pair of exponents.
+    def classify(self, *exponents, **named):
+        """The limit model at given exponents.
 
         Parameters
         ----------
-        q_sigma, q_eta : int, fraction, sympy.Rational, str or float
-            Exponents of sigma and of the reduced learning rate. Exact, unless one is a float: then a form of the two below 1e-12
-            counts as zero.
+        *exponents, **named : int, fraction, sympy.Rational, str or float
+            Of `symbols`, in their order or by name: q_sigma and q_eta. Exact, unless one is a float: then a form of them below 1e-12 counts
+            as zero.
 
         Returns
         -------
@@ -78,22 +78,31 @@ class Limits:
         Raises
         ------
         TypeError, ValueError
-            If an exponent is not a finite real number.
+            If an exponent is not a finite real number, or there are too few or too many.
         """
-        point = checks.exponent("q_sigma", q_sigma), checks.exponent("q_eta", q_eta)
+        point = self._point(exponents, named)
         tolerance = _TOLERANCE if any(isinstance(v, float) for v in point) else 0
         return self.derivation.classify(tuple(map(Fraction, point)), tolerance)
 
-    def violation(self, q_sigma, q_eta):
-        """In words, which conditions of the band exponents outside it violate."""
-        symbols, point = self.symbols, (checks.exponent("q_sigma", q_sigma), checks.exponent("q_eta", q_eta))
+    def _point(self, exponents, named={}):
+        names = [str(symbol) for symbol in self.symbols]
+        given = dict(zip(names, exponents)) | named
+        if len(exponents) + len(named) != len(names) or set(given) != set(names):
+            raise TypeError(f"exponents must be those of {', '.join(names)}; got {len(exponents)} and {', '.join(named) or 'none'} by name")
+        return tuple(checks.exponent(name, given[name]) for name in names)
+
+    def _values(self, exponents):
+        return {symbol: sympy.Rational(Fraction(value)) for symbol, value in zip(self.symbols, self._point(exponents))}
+
+    def exponent(self, limit, name, *exponents):
+        """The value of one of `limit.exponents`, for example "logits", at exponents of its class (float)."""
+        return float(sympy.sympify(limit.exponents[name]).subs(self._values(exponents)))
+
+    def violation(self, *exponents):
+        """In words, which conditions exponents outside the band violate."""
+        values = self._values(exponents)
         alternatives = self.band.args if isinstance(self.band, sympy.Or) else (self.band,)
-        broken = []
-        for alternative in alternatives:
-            values = [(relation, relation.lhs.subs(dict(zip(symbols, map(sympy.Rational, point))))) for relation in sympy.And.make_args(alternative)]
-            failed = [f"{relation.lhs} {_RELATIONS[type(relation)]} {relation.rhs}, it is {value}" for relation, value in values if not relation.func(value, relation.rhs)]
-            broken.append(" and ".join(failed))
-        return "which needs " + "; or else ".join(broken)
+        return "; or else ".join(" and ".join(_violations(alternative, values)) for alternative in alternatives)
 
     def clip(self, conditions, polygon):
         """Corners of the part of a convex polygon on which sympy conditions hold up to their boundary; points are (q_sigma, q_eta)."""
@@ -108,12 +117,14 @@ class Limits:
         return f"Limits(loss={self.derivation.loss.name!r}, {len(self.classes)} classes: {' '.join(c.name for c in self.classes)})"
 
 
-def shallow(loss="logistic"):
+def shallow(loss="logistic", rates="common"):
     """The stable limits of f(x) = sigma sum_r a_r phi(w_r x) under gradient descent, derived once and kept.
 
     Parameters
     ----------
     loss : {"logistic", "hinge", "mse", "softmax"}
+    rates : {"common", "layer-wise"}
+        One exponent q_eta of the learning rate, or one each of the output weights a and the input weights w.
 
     Returns
     -------
@@ -122,17 +133,18 @@ def shallow(loss="logistic"):
     Raises
     ------
     ValueError
-        If the loss has another name.
+        If loss or rates have another name.
     """
-    return _shallow(checks.choice("loss", loss, tuple(LOSSES)))
+    return _shallow(checks.choice("loss", loss, tuple(LOSSES)), checks.choice("rates", rates, ("common", "layer-wise")))
 
 
-def exponent(limit, name, q_sigma, q_eta):
-    """The value of one of `limit.exponents` at exponents of its class, as a float."""
-    point = {_derivation.Q_SIGMA: sympy.Rational(checks.exponent("q_sigma", q_sigma)), _derivation.Q_ETA: sympy.Rational(checks.exponent("q_eta", q_eta))}
-    return float(sympy.sympify(limit.exponents[name]).subs(point))
+def _violations(conditions, values):
+    for relation in sympy.And.make_args(conditions):
+        value = relation.lhs.subs(values)
+        if not relation.func(value, relation.rhs):
+            yield f"{relation.lhs} {_RELATIONS[type(relation)]} {relation.rhs} (it is {value})"
 
 
 @functools.cache
-def _shallow(loss):
-    return Limits(_derivation.derive(loss))
+def _shallow(loss, rates):
+    return Limits(_derivation.derive(loss, rates))

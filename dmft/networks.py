@@ -104,13 +104,14 @@ class ShallowNet(Specification):
     """Network with one hidden layer, its output scale and learning rate powers of the width.
 
     f(x) = sigma sum_{r=1}^d a_r phi(w_r . x),  a_r ~ N(0, 1), w_r ~ N(0, I), without a factor 1/sqrt(D) in the preactivation w . x;
-    sigma = sigma* R^q_sigma and reduced learning rate learning_rate R^q_eta for both layers, R = width / reference_width; gradient
-    descent on the mean loss over the samples. Source: arXiv 2006.06574; theory/shallow_limits.md, sections 1 and 5.
+    sigma = sigma* R^q_sigma and reduced learning rate learning_rate R^q_eta, R = width / reference_width; gradient descent on the mean loss over the samples. Source: arXiv 2006.06574; theory/shallow_limits.md, sections 1 and 5.
 
     Parameters
     ----------
-    q_sigma, q_eta : int, Fraction, str such as "-1/2", or float
-        Exponents of the output scale and of the reduced learning rate. `dmft.limits.shallow` derives to which limit they lead.
+    q_sigma : int, Fraction, str such as "-1/2", or float
+        Exponent of the output scale. `dmft.limits.shallow` derives to which limit the exponents lead.
+    q_eta : int, Fraction, str or float, or a pair of them
+        Exponent of the reduced learning rate of both layers, or one each of the output weights a and of the input weights w.
     activation : {"leaky_relu", "relu", "tanh", "erf", "gelu", "softplus", "linear"}
     negative_slope : float, optional
         Of "leaky_relu" only; default 0.1.
@@ -129,7 +130,7 @@ class ShallowNet(Specification):
     """
 
     q_sigma: Fraction | float | str
-    q_eta: Fraction | float | str
+    q_eta: Fraction | float | str | tuple
     activation: str = "leaky_relu"
     negative_slope: float | None = None
     reference_width: int = 128
@@ -141,7 +142,7 @@ class ShallowNet(Specification):
             object.__setattr__(self, name, value)
 
         put("q_sigma", checks.exponent("q_sigma", self.q_sigma))
-        put("q_eta", checks.exponent("q_eta", self.q_eta))
+        put("q_eta", self._checked_q_eta())
         checks.choice("activation", self.activation, ACTIVATION_NAMES)
         if self.activation == "leaky_relu":
             put("negative_slope", checks.nonnegative("negative_slope", 0.1 if self.negative_slope is None else self.negative_slope))
@@ -154,6 +155,19 @@ class ShallowNet(Specification):
             raise ValueError(
                 f"corrected=True needs the mean-field exponents q_sigma=-1, q_eta=1; got {self.q_sigma!s} and {self.q_eta!s}"
             )
+
+    def _checked_q_eta(self):
+        if not isinstance(self.q_eta, (tuple, list)):
+            return checks.exponent("q_eta", self.q_eta)
+        if len(self.q_eta) != 2:
+            checks.fail("q_eta", self.q_eta, "one exponent or a pair of them, of a and of w")
+        pair = tuple(checks.exponent(f"q_eta[{i}]", exponent) for i, exponent in enumerate(self.q_eta))
+        return pair[0] if pair[0] == pair[1] else pair
+
+    @property
+    def q_etas(self):
+        """Exponents of the reduced learning rates of a and of w."""
+        return self.q_eta if isinstance(self.q_eta, tuple) else (self.q_eta, self.q_eta)
 
     @classmethod
     def mean_field(cls, **arguments):
@@ -169,6 +183,11 @@ class ShallowNet(Specification):
     def sym_default(cls, **arguments):
         """Exponents (-1/2, 1/2): the default initialization and learning rate, shared symmetrically by the layers."""
         return cls("-1/2", "1/2", **arguments)
+
+    @classmethod
+    def default(cls, **arguments):
+        """Exponents -1/2 and (1, 0): initialization and one learning rate for all weights as libraries have them by default."""
+        return cls("-1/2", ("1", "0"), **arguments)
 
     @classmethod
     def initialization_corrected(cls, **arguments):

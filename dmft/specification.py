@@ -30,6 +30,8 @@ def _decode(value):
 def _brief(value):
     if isinstance(value, np.ndarray) and value.size > 6:
         return f"<array {value.shape}>"
+    if isinstance(value, tuple):
+        return f"({', '.join(map(_brief, value))})"
     if isinstance(value, Fraction):
         return repr(str(value))
     return repr(value.tolist()) if isinstance(value, np.ndarray) else repr(value)

@@ -51,7 +51,7 @@ def kernel_march(kernel, derivative, weights):
     yield g
 
 
-def particle_march(particles, scale, rate_a, rate_w, derivative, weights, kernels_at=(), independent=False):
+def particle_march(particles, scale, rate_a, rate_w, derivative, weights, kernels_at=(), independent=False, forget_inputs=False):
     """Mean-field regime (5), with scale beta*/N and rates lambda*, or a network of the same N, with scale sigma and rates eta sigma.
 
     Independent groups are driven by their own logits. Their mean then has an honest standard error, which the sums over groups of one
@@ -67,6 +67,9 @@ def particle_march(particles, scale, rate_a, rate_w, derivative, weights, kernel
         Steps whose states hold the tangent kernels.
     independent : bool
         Whether the groups of `particles` are populations of their own.
+    forget_inputs : bool
+        Limit in which the first step of the input weights outgrows them: they are left with this step alone, whose phi' still sees the
+        direction of the initial ones, while the output weights do not move (theory/shallow_limits.md, section 4b, cases vii and viii).
 
     Yields
     ------
@@ -81,15 +84,23 @@ def particle_march(particles, scale, rate_a, rate_w, derivative, weights, kernel
             error = np.std(logits, axis=0, ddof=1) / np.sqrt(len(logits))
         if step in kernels_at:
             kernel_a, kernel_w = particles.tangent_kernels()
+            if origin is not None:
+                kernel_a = np.zeros_like(kernel_a)
             kernels = scale * rate_a * kernel_a, scale * rate_w * kernel_w
         return State(np.mean(logits, axis=0), error, kernels)
 
     def logits(sums):
         return scale * (sums / shares if independent else np.sum(sums, axis=0, keepdims=True))
 
+    origin = particles.h.copy() if forget_inputs else None
     f = logits(particles.sums())
     for step, p in enumerate(weights):
         yield state(step, f)
         c = p * derivative(step, f[:, : particles.train] if independent else f[0, : particles.train])
-        f = logits(particles.step(rate_a, rate_w, c))
+        if origin is None or not np.any(c):
+            f = logits(particles.step(rate_a, rate_w, c))
+            continue
+        particles.step(0.0, rate_w, c)
+        particles.h -= origin
+        origin, f = None, logits(particles.sums())
     yield state(len(weights), f)

@@ -3,13 +3,14 @@
 Normalised as `dmft.theories.shallow` does; the networks themselves know nothing of the limit.
 """
 
+import os
 from functools import partial
 
 import numpy as np
 
 from .. import checks, limits, losses
 from ..ensemble import FunctionEnsemble
-from ..theories.shallow import DIVERGED, activation, check_problem, scaling
+from ..theories.shallow import DIVERGED, activation, check_problem, one_thread, refuse_unstable, scaling
 from .plan import Plan
 
 OPTIONS = ("width", "loss", "track", "allow_unstable")
@@ -21,18 +22,16 @@ def plan(network, data, training, workers, width=None, loss="logistic", track=No
     width = checks.integer("width", width, 1)
     scales = scaling(network, loss)
     if scales.limit is None and not checks.flag("allow_unstable", allow_unstable):
-        raise ValueError(
-            f"q_sigma and q_eta must be exponents of stable training, {limits.shallow(loss).violation(network.q_sigma, network.q_eta)}. "
-            "To see it fail, set allow_unstable=True"
-        )
+        refuse_unstable(network, loss, "To see it fail, set allow_unstable=True")
     _check_memory(data, training, width, track, workers)
     options = {"loss": loss, "track": track, "allow_unstable": allow_unstable}
+    threads = max(1, len(os.sched_getaffinity(0)) // workers)
 
     def collect(networks, **provenance):
         arrays = {name: np.array([values[name] for values in networks]) for name in networks[0]}
         return FunctionEnsemble(network=network, data=data, training=training, width=width, options=options, **arrays, **provenance)
 
-    return Plan(f"width {width}", partial(_train, network, data, training, width, loss, track, scales), collect)
+    return Plan(f"width {width}", partial(_train, network, data, training, width, loss, track, scales, threads), collect)
 
 
 def _check_memory(data, training, width, track, workers):
@@ -46,22 +45,21 @@ def _check_memory(data, training, width, track, workers):
         )
 
 
-def _train(network, data, training, width, loss, track, scales, stream, advance=lambda steps: None):
+def _train(network, data, training, width, loss, track, scales, threads, stream, advance=lambda steps: None):
     """Arrays of `FunctionEnsemble` for one network, without the axis of seeds."""
     from solvers.particles import Particles, initial
     from solvers.shallow import particle_march
 
     samples, rows, growth = len(data.x), training.steps + 1, width / network.reference_width
     sigma = network.sigma * growth ** float(network.q_sigma)
-    rate = sigma * growth ** float(network.q_eta)
+    rates = (sigma * growth ** float(q) for q in network.q_etas)
     derivative, mean_loss = losses.derivative(limits.shallow(loss).derivation.loss.finite), losses.MEAN_LOSSES[loss]
     a, h = initial(np.random.default_rng(stream), width, data.points)
-    particles = Particles(a, h, data.points, samples, activation(network))
+    particles = Particles(a, h, data.points, samples, activation(network), threads=threads)
     fixed = (np.sqrt(growth) - 1) * sigma * particles.sums().sum(axis=0) if network.corrected else np.zeros(len(data.points))
     weights = training.batch_weights(samples) * training.learning_rates[:, None]
-    states = particle_march(
-        particles, sigma, rate, rate, lambda step, f: derivative(data.y, f + fixed[:samples]), weights, range(rows) if track == "kernels" else ()
-    )
+    kernels_at = range(rows) if track == "kernels" else ()
+    states = particle_march(particles, sigma, *rates, lambda step, f: derivative(data.y, f + fixed[:samples]), weights, kernels_at)
 
     arrays = {"function": np.full((rows, len(fixed)), np.inf), "loss": np.full(rows, np.inf)}
     if data.test_y is not None:
@@ -69,7 +67,7 @@ def _train(network, data, training, width, loss, track, scales, stream, advance=
     if track == "kernels":
         arrays["tangent_kernel"] = np.full((rows, len(fixed), samples), np.inf)
     with np.errstate(over="ignore", invalid="ignore"):
-        for t, state in enumerate(states):
+        for t, state in enumerate(one_thread(states)):
             logits = state.logits + fixed
             if not np.all(np.abs(logits) < DIVERGED):
                 advance(rows - 1 - t)

@@ -7,12 +7,14 @@ arXiv 2006.06574.
 """
 
 import math
+import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
+import threadpoolctl
 
 from .. import checks, limits, losses
 from ..data import Dataset
@@ -25,7 +27,7 @@ from ..trajectory import Status
 METHODS = {"causal": ("loss", "width", "samples", "rng", "initial_function", "track")}
 TRACKED = (None, "kernels")
 
-#: Particles by default, and the independent systems among which they are divided: their spread is the Monte Carlo error.
+#: Particles by default, and the independent systems among which they are divided, as only their spread is an honest error.
 SAMPLES = 2**16
 REPLICAS = 8
 _BLOCK_SECONDS = 0.2
@@ -63,12 +65,28 @@ class Scaling:
 
 def scaling(network, loss):
     """The `Scaling` of a `ShallowNet`."""
-    limit = limits.shallow(loss).classify(network.q_sigma, network.q_eta)
+    limit = stable_limits(network, loss).classify(*_exponents(network))
     if limit is None:
         return Scaling(None)
     if network.corrected:
         return Scaling(limit)
-    return Scaling(limit, *(limits.exponent(limit, name, network.q_sigma, network.q_eta) for name in ("initial logits", "logits", "tangent kernel")))
+    values = (stable_limits(network, loss).exponent(limit, name, *_exponents(network)) for name in ("initial logits", "logits", "tangent kernel"))
+    return Scaling(limit, *values)
+
+
+def stable_limits(network, loss):
+    """The derived limits among which a network has its place: those of one learning-rate exponent, or of one for each layer."""
+    return limits.shallow(loss, rates="layer-wise" if isinstance(network.q_eta, tuple) else "common")
+
+
+def _exponents(network):
+    return network.q_sigma, *(network.q_eta if isinstance(network.q_eta, tuple) else (network.q_eta,))
+
+
+def refuse_unstable(network, loss, remedy):
+    """Raise the ValueError that says which condition of the stable band the exponents of a network violate."""
+    violation = stable_limits(network, loss).violation(*_exponents(network))
+    raise ValueError(f"q_sigma and q_eta must be exponents of stable training, which needs {violation}. {remedy}")
 
 
 def check_problem(network, data, training, loss, track):
@@ -115,10 +133,7 @@ def check(network, data, training, loss="logistic", width=None, samples=SAMPLES,
         checks.seed_sequence("rng", rng)
     scales = scaling(network, loss)
     if scales.limit is None:
-        raise ValueError(
-            f"q_sigma and q_eta must be exponents of stable training, {limits.shallow(loss).violation(network.q_sigma, network.q_eta)}. "
-            "No limit exists; dmft.simulate trains such networks with allow_unstable=True"
-        )
+        refuse_unstable(network, loss, "No limit exists; dmft.simulate trains such networks with allow_unstable=True")
     if initial_function is not None:
         function, points = np.shape(initial_function), len(data.points)
         needed = points if _is_seen(network, scales, width) else len(data.x)
@@ -168,7 +183,7 @@ def march(
     logits = _logits(network, scales, loss, width, initial)
     weights = training.batch_weights(len(data.x)) * training.learning_rates[:, None]
     solver = _particles if scales.evolves else _kernel
-    states = solver(network, data, logits, weights, samples, particle_seed, track)
+    states = solver(network, data, scales, logits, weights, width, samples, particle_seed, track)
     for trajectory in _recorded(network, data, training, logits, states, initial, options, scales):
         if start is None or trajectory.finished > start.finished:
             yield trajectory
@@ -192,17 +207,17 @@ class _Logits(NamedTuple):
     def at(self, g):
         return self.offset + self.factor * g
 
-    def derivative(self, y):
-        """The callable of `solvers.shallow` for one system that starts afresh."""
-        samples, moved = slice(len(y)), False
+    def derivative(self, y, weights):
+        """The callable of `solvers.shallow` for systems that start afresh; it takes g of shape (P,) or (systems, P)."""
+        initial, offset = (_part(function, slice(len(y))) for function in (self.initial, self.offset))
+        first, moved = self.first(y, self.first_amplitude * np.broadcast_to(initial, len(y))), False
 
         def evaluated(step, g):
             nonlocal moved
             if moved:
-                return self.later(y, self.amplitude * (_part(self.offset, samples) + self.factor * g))
-            c = self.first(y, self.first_amplitude * np.broadcast_to(_part(self.initial, samples), len(y)))
-            moved = bool(np.any(c))
-            return c
+                return self.later(y, self.amplitude * (offset + self.factor * g))
+            moved = bool(np.any(weights[step] * first))
+            return np.broadcast_to(first, g.shape)
 
         return evaluated
 
@@ -238,41 +253,70 @@ def gaussian_process(network, points, rng):
     return network.sigma * math.sqrt(network.reference_width) * rng.multivariate_normal(np.zeros(len(points)), values, method="eigh")
 
 
-def tangent_kernel(network, data):
-    """sigma*^2 d* (E[phi phi] + E[phi' phi'] x.x'), shape (P + M, P): the stationary tangent kernel, learning rate not included."""
+def tangent_kernel(network, data, layers=("a", "w")):
+    """sigma*^2 d* times E[phi phi] (of "a") + E[phi' phi'] x.x' (of "w"), shape (P + M, P): the stationary kernel, without learning rate."""
     from solvers.gaussian import expectations
 
     points, samples = data.points, len(data.x)
     gram = points @ points.T
     values, slopes = expectations(activation(network), gram)
-    return network.sigma**2 * network.reference_width * (values + slopes * gram)[:, :samples]
+    terms = {"a": values, "w": slopes * gram}
+    return network.sigma**2 * network.reference_width * sum(terms[layer] for layer in layers)[:, :samples]
 
 
-def _kernel(network, data, logits, weights, samples, seed, track):
+def _kernel(network, data, scales, logits, weights, width, samples, seed, track):
     """States (g, its error, tangent kernel) of the kernel regime."""
     from solvers.shallow import kernel_march
 
-    kernel = tangent_kernel(network, data)
-    for g in kernel_march(kernel, logits.derivative(data.y), weights):
+    kernel = tangent_kernel(network, data, scales.limit.layers)
+    for g in kernel_march(kernel, logits.derivative(data.y, weights), weights):
         yield g, 0.0, kernel
 
 
-def _particles(network, data, logits, weights, samples, seed, track):
-    """States of the mean-field regime: mean over independent systems, and its standard error from their spread."""
+def _particles(network, data, scales, logits, weights, width, samples, seed, track):
+    """States of the mean-field regime: mean over independent systems, and its standard error from their spread.
+
+    Layers that do not move at infinite width do so at finite width, and initial weights are not yet forgotten.
+    """
     from solvers.particles import Particles, initial
     from solvers.shallow import particle_march
 
-    size = samples // REPLICAS
-    beta, rows = network.sigma * network.reference_width, range(len(weights) + 1) if track == "kernels" else ()
-    systems = []
-    for stream in seed.spawn(REPLICAS):
-        a, h = initial(np.random.default_rng(stream), size, data.points, antithetic=True)
-        particles = Particles(a, h, data.points, len(data.x), activation(network))
-        systems.append(particle_march(particles, beta / size, network.sigma, network.sigma, logits.derivative(data.y), weights, rows))
-    for states in zip(*systems):
-        g = np.array([state.logits for state in states])
-        kernel = sum(sum(state.kernels) for state in states) / REPLICAS if rows else None
-        yield g.mean(axis=0), g.std(axis=0, ddof=1) / math.sqrt(REPLICAS), kernel
+    limit = scales.limit
+    scale, rates = network.sigma * network.reference_width / samples, {"a": network.sigma, "w": network.sigma}
+    if width is None:
+        rates = {layer: rate if layer in limit.layers else 0.0 for layer, rate in rates.items()}
+        forgotten = limit.forgotten
+    else:
+        growth, forgotten = width / network.reference_width, ()
+        scale *= growth ** (float(network.q_sigma) + 1 - scales.logits)
+        rates = {layer: rate * growth ** float(network.q_sigma + q) for (layer, rate), q in zip(rates.items(), network.q_etas)}
+    a, h = initial(np.random.default_rng(seed), samples, data.points, antithetic=True)
+    if "a" in forgotten:
+        a[:] = 0.0
+    march = particle_march(
+        Particles(a, h, data.points, len(data.x), activation(network), groups=REPLICAS, threads=len(os.sched_getaffinity(0))),
+        scale,
+        rates["a"],
+        rates["w"],
+        logits.derivative(data.y, weights),
+        weights,
+        range(len(weights) + 1) if track == "kernels" else (),
+        independent=True,
+        forget_inputs="w" in forgotten,
+    )
+    for state in one_thread(march):
+        yield state.logits, state.error, None if state.kernels is None else logits.factor * sum(state.kernels)
+
+
+def one_thread(march):
+    """The same iterator, with BLAS on one thread inside, as its blocks are spread over threads already."""
+    controller = threadpoolctl.ThreadpoolController()
+    while True:
+        with controller.limit(limits=1):
+            state = next(march, None)
+        if state is None:
+            return
+        yield state
 
 
 def _recorded(network, data, training, logits, states, initial, options, scales):
