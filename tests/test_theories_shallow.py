@@ -198,7 +198,7 @@ def test_other_losses_against_networks(name, loss):
     assert np.linalg.norm(networks.function[-1] - logistic) > 0.2 * np.linalg.norm(logistic)
 
 
-#: Layer-wise exponents (q_sigma, q_eta of a, q_eta of w): at the width 2^14, and so far inside that powers of the width act fast.
+#: Layer-wise exponents (q_sigma, q_eta of a, q_eta of w): for networks of width 2^13, and so far inside that powers of the width act fast.
 LAYER_WISE = {
     "A[a]2": (("-3/4", "1/2", "0"), None),
     "A[w]2": (("-3/4", "-1/4", "1/2"), None),
@@ -216,11 +216,13 @@ LAYER_WISE = {
 def test_layer_wise_rates_against_networks_and_limit(name):
     (q_sigma, *q_eta), _ = LAYER_WISE[name]
     net = dmft.ShallowNet(q_sigma, tuple(q_eta))
-    networks = dmft.simulate(net, DATA, RUN, width=2**14, seeds=3, progress=False)
+    networks = dmft.simulate(net, DATA, RUN, width=2**13, seeds=4, progress=False)
+    errors = []
     for function, f0 in zip(networks.function, networks.initial_function):
-        theory = solve(net, width=2**14, initial_function=f0, samples=2**15)
+        theory = solve(net, width=2**13, initial_function=f0, samples=2**15)
         assert theory.report["limit"] == name
-        assert np.linalg.norm(function - theory.function) < 0.04 * np.linalg.norm(theory.function)
+        errors.append(np.linalg.norm(function - theory.function) / np.linalg.norm(theory.function))
+    assert np.mean(errors) < 0.035
     (q_sigma, *q_eta) = LAYER_WISE[name][1] or LAYER_WISE[name][0]
     net, f0 = dmft.ShallowNet(q_sigma, tuple(q_eta)), initial_function()
     limit = solve(net, initial_function=f0, samples=2**9).function

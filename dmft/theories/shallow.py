@@ -253,22 +253,24 @@ def gaussian_process(network, points, rng):
     return network.sigma * math.sqrt(network.reference_width) * rng.multivariate_normal(np.zeros(len(points)), values, method="eigh")
 
 
-def tangent_kernel(network, data, layers=("a", "w")):
-    """sigma*^2 d* times E[phi phi] (of "a") + E[phi' phi'] x.x' (of "w"), shape (P + M, P): the stationary kernel, without learning rate."""
+def tangent_kernel(network, data, shares):
+    """The stationary tangent kernel sigma*^2 d* (share_a E[phi phi] + share_w E[phi' phi'] x.x'), shape (P + M, P), without learning rate."""
     from solvers.gaussian import expectations
 
     points, samples = data.points, len(data.x)
     gram = points @ points.T
     values, slopes = expectations(activation(network), gram)
-    terms = {"a": values, "w": slopes * gram}
-    return network.sigma**2 * network.reference_width * sum(terms[layer] for layer in layers)[:, :samples]
+    kernel = shares["a"] * values + shares["w"] * slopes * gram
+    return network.sigma**2 * network.reference_width * kernel[:, :samples]
 
 
 def _kernel(network, data, scales, logits, weights, width, samples, seed, track):
     """States (g, its error, tangent kernel) of the kernel regime."""
     from solvers.shallow import kernel_march
 
-    kernel = tangent_kernel(network, data, scales.limit.layers)
+    growth = math.inf if width is None else width / network.reference_width
+    largest = max(network.q_etas)
+    kernel = tangent_kernel(network, data, {layer: growth ** float(q - largest) for layer, q in zip("aw", network.q_etas)})
     for g in kernel_march(kernel, logits.derivative(data.y, weights), weights):
         yield g, 0.0, kernel
 
