@@ -239,6 +239,18 @@ def test_default_scaling_is_recognised_and_solved():
     assert net == dmft.ShallowNet("-1/2", (1, 0)) and dmft.ShallowNet("-1/2", ("1/2", 0.5)) == dmft.ShallowNet.sym_default()
 
 
+@pytest.mark.parametrize("activation", ["tanh", "gelu", "relu"])
+@pytest.mark.parametrize("name", ["N2", "M2"])
+def test_other_activations_against_networks(name, activation):
+    net = net_of(name, activation=activation)
+    networks = dmft.simulate(net, DATA, RUN, width=2**13, seeds=2, progress=False)
+    for function, f0 in zip(networks.function, networks.initial_function):
+        theory = solve(net, width=2**13, initial_function=f0, samples=2**14).function
+        assert np.linalg.norm(function - theory) < 0.05 * np.linalg.norm(theory)
+        other = solve(net_of(name, activation="linear"), width=2**13, initial_function=f0, samples=2**14).function
+        assert np.linalg.norm(function - other) > 0.1 * np.linalg.norm(other)
+
+
 def test_ray_below_the_band_of_the_square_loss():
     """kappa = 0, q_sigma > -1/2: targets become negligible and kernel gradient descent shrinks the initial function."""
     net, run = dmft.ShallowNet("0", "-1"), dmft.GradientDescent(0.5, 12)
@@ -384,6 +396,8 @@ BAD = {
     "labels": (lambda: solve(net_of("N2"), data=dmft.Dataset(DATA.x, 0.5 * DATA.y)), ValueError, "y must be -1 or \\+1 for loss='logistic'"),
     "samples": (lambda: solve(net_of("M2"), samples=100), ValueError, "samples must be a multiple of 16"),
     "F0": (lambda: solve(net_of("N2"), initial_function=np.zeros(3)), ValueError, r"initial_function must have shape \(30,\)"),
+    "homogeneous": (lambda: solve(dmft.ShallowNet("-2", (1, 3), activation="tanh")), ValueError, r"must be homogeneous.* limit M\[aw\*\]2"),
+    "pair": (lambda: dmft.ShallowNet("-1", (1, 2, 3)), ValueError, "q_eta must be one exponent or a pair"),
     "width": (lambda: solve(net_of("N2"), width=0), ValueError, "width must be an integer >= 1"),
     "track": (lambda: solve(net_of("N2"), track="all"), ValueError, "track must be one of None, 'kernels'"),
     "option": (lambda: solve(net_of("N2"), window=3), TypeError, "window is not an option of method 'causal' for a ShallowNet.*loss, width"),

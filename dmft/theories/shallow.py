@@ -134,6 +134,11 @@ def check(network, data, training, loss="logistic", width=None, samples=SAMPLES,
     scales = scaling(network, loss)
     if scales.limit is None:
         refuse_unstable(network, loss, "No limit exists; dmft.simulate trains such networks with allow_unstable=True")
+    if "w" in scales.limit.forgotten and activation(network).negative_slope is None:
+        raise ValueError(
+            f"activation must be homogeneous ('leaky_relu', 'relu', 'linear') in the limit {scales.limit.name}, where initial input weights "
+            f"are forgotten; got {network.activation!r}"
+        )
     if initial_function is not None:
         function, points = np.shape(initial_function), len(data.points)
         needed = points if _is_seen(network, scales, width) else len(data.x)
