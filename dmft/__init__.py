@@ -31,6 +31,7 @@ _exports = {
     "Ensemble": "ensemble",
     "compare": "compare",
     "Verdict": "compare",
+    "FunctionVerdict": "compare",
     "about": "about",
     "SolverError": "errors",
     "StorageError": "errors",
