@@ -32,6 +32,7 @@ _exports = {
     "compare": "compare",
     "Verdict": "compare",
     "FunctionVerdict": "compare",
+    "width_exponents": "width_exponents",
     "about": "about",
     "SolverError": "errors",
     "StorageError": "errors",

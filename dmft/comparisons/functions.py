@@ -144,7 +144,7 @@ def compare(trajectory, ensembles, threshold, progress):
     functions = [g.residual for g in groups], noise, [g.error for g in groups]
     tests = {"function": test(*functions)}
     if solves:
-        tests["initial function"] = test([g.along_initial() for g in groups], noise, [g.rms_error() for g in groups])
+        tests["initial function"] = test([g.along_initial() for g in groups], noise, [g.error_along_initial() for g in groups])
     for name in ("loss", "test_loss"):
         if getattr(trajectory, name) is not None:
             slopes = [g.slope(name) for g in groups]
@@ -215,9 +215,15 @@ class _Group:
 
     def along_initial(self):
         """Root-mean-square part of the residuals along the network's own initial function, shape (seeds, T)."""
+        return np.einsum("ntp,np->nt", self.residual, self._directions()) / self.residual.shape[2]
+
+    def error_along_initial(self):
+        """A bound on the Monte Carlo error of the mean of `along_initial`: a function common to all, along the mean of their directions."""
+        return self.rms_error() * np.sqrt(np.mean(self._directions().mean(axis=0) ** 2))
+
+    def _directions(self):
         initial = self.ensemble.initial_function
-        norms = np.sqrt(np.mean(initial**2, axis=1, keepdims=True))
-        return np.einsum("ntp,np->nt", self.residual, initial / norms) / initial.shape[1]
+        return initial / np.sqrt(np.mean(initial**2, axis=1, keepdims=True))
 
     def slope(self, name):
         """Mean absolute derivative of a loss by the normalised logits, shape (T,)."""

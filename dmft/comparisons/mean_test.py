@@ -77,9 +77,10 @@ def mean_test(samples, weights=(1.0,), common_error=0.0, common_degrees=1):
 
 
 def combined_z(tests):
-    """The largest z of several tests, lowered to what is as unlikely for the largest of that many."""
-    logarithm = min(special.log_ndtr(-t.z) for t in tests) + np.log(len(tests))
-    return float(max(0.0, -special.ndtri_exp(min(logarithm, -np.log(2)))))
+    """The largest z of several tests, lowered to what is as unlikely for the largest of as many (Sidak)."""
+    chance = min(2 * special.ndtr(-t.z) for t in tests)
+    together = -np.expm1(len(tests) * np.log1p(-chance)) if chance < 1 else 1.0
+    return float(max(0.0, -special.ndtri(together / 2)))
 
 
 def _schatten(rows):
