@@ -40,8 +40,8 @@ class WidthExponent:
     predicted : float
     fitted, standard_error, degrees : float
         Slope over all widths, and the degrees of freedom of its error.
-    upper, upper_error : float
-        Slope over the upper half of the widths, two at least.
+    lower, lower_error, upper, upper_error : float
+        Slopes over the lower and the upper half of the widths, two at least; the middle one of an odd number belongs to both.
     local, local_error : float
         Slope between the two largest widths.
     z : float
@@ -55,6 +55,8 @@ class WidthExponent:
     fitted: float
     standard_error: float
     degrees: float
+    lower: float
+    lower_error: float
     upper: float
     upper_error: float
     local: float
@@ -66,16 +68,16 @@ class WidthExponent:
         """In words.
 
         "agrees": |z| below 4. "unresolved": also, but with a standard error above 0.1. "approaches": |z| is 4 or more, but the slope of
-        the upper half of the widths is nearer to the prediction, by two standard errors or more. "DIFFERS": otherwise; the exponent of
+        the upper half of the widths is nearer to the prediction than that of the lower half, by two standard errors or more. "DIFFERS": otherwise; the exponent of
         infinite width may still lie beyond these widths, which the fit cannot tell.
         """
         if abs(self.z) < THRESHOLD:
             return "agrees" if self.standard_error <= RESOLUTION else "unresolved"
-        gain = abs(self.fitted - self.predicted) - abs(self.upper - self.predicted)
-        return "approaches" if gain > 2 * np.hypot(self.standard_error, self.upper_error) else "DIFFERS"
+        gain = abs(self.lower - self.predicted) - abs(self.upper - self.predicted)
+        return "approaches" if gain > 2 * np.hypot(self.lower_error, self.upper_error) else "DIFFERS"
 
     def __str__(self):
-        slopes = (self.fitted, self.standard_error), (self.upper, self.upper_error), (self.local, self.local_error)
+        slopes = (self.fitted, self.standard_error), (self.lower, self.lower_error), (self.upper, self.upper_error), (self.local, self.local_error)
         columns = "".join(f"{value:9.3f} +- {error:.3f}" for value, error in slopes)
         return f"  {self.name:23}{self.predicted:9.3f}{columns}{self.z:8.1f}  {self.verdict}"
 
@@ -120,10 +122,10 @@ class WidthExponents:
         return "\n".join(
             [
                 f"Exponents of the width d, class {self.limit}: d = {widths}; {seeds} seeds; step {self.step}",
-                f"  {'':23}{'derived':>9}{'fitted':>9}{'':9}{'upper half':>14}{'':4}{'last two':>10}{'':8}{'z':>8}",
+                f"  {'':23}{'derived':>9}{'fitted':>9}{'':9}{'lower half':>12}{'':6}{'upper half':>12}{'':6}{'last two':>10}{'':8}{'z':>8}",
                 *map(str, self.exponents),
                 f"  z: fitted - derived over all widths, in standard errors over seeds; agrees: |z| below {THRESHOLD:g}",
-                "  approaches: the upper half of the widths is significantly nearer; DIFFERS: it is not, and theory or widths fall short",
+                "  approaches: the upper half of the widths is significantly nearer than the lower; DIFFERS: it is not, and theory or widths fall short",
             ]
         )
 
@@ -167,7 +169,7 @@ def width_exponents(
 
     Notes
     -----
-    An exponent of infinite width may show late: compare the columns "upper half" and "last two". For activations with a kink the derived
+    An exponent of infinite width may show late: compare the columns "lower half", "upper half" and "last two". For activations with a kink the derived
     exponent of the kernel's change holds where P is large: the slopes phi' at a training sample flip preferably one way, by that
     sample's own part in a step, which adds a term of relative order d^(q_sigma + q_eta) / P.
     """
@@ -271,11 +273,12 @@ def _exponent(name, logarithms, predicted):
     """The `WidthExponent` of logarithms by width, in the order of the widths."""
     widths = np.array(list(logarithms))
     fitted, error, degrees = _slope(logarithms)
-    upper, local = (_slope(dict(list(logarithms.items())[-count:]))[:2] for count in (max(2, (len(widths) + 1) // 2), 2))
+    items, half = list(logarithms.items()), max(2, (len(widths) + 1) // 2)
+    lower, upper, local = (_slope(dict(part))[:2] for part in (items[:half], items[-half:], items[-2:]))
     t = (fitted - predicted) / error
     z = -np.sign(t) * special.ndtri_exp(stats.t.logsf(abs(t), degrees))
     values = np.exp([np.mean(v) for v in logarithms.values()])
-    return WidthExponent(name, widths, values, predicted, fitted, error, degrees, *upper, *local, float(z))
+    return WidthExponent(name, widths, values, predicted, fitted, error, degrees, *lower, *upper, *local, float(z))
 
 
 def _slope(logarithms):
