@@ -69,9 +69,9 @@ def test_the_text_says_how_the_verdict_was_reached(verdicts):
         assert part in text
 
 
-@pytest.mark.parametrize(("name", "rate", "samples"), [("N2", 4.12, 2**10), ("A2", 4.16, 2**10), ("IC", 4.4, 2**15)])
+@pytest.mark.parametrize(("name", "rate", "samples"), [("N2", 4.12, 2**10), ("A2", 4.16, 2**10), ("IC", 4.24, 2**15)])
 def test_a_theory_wrong_by_some_per_cent_is_refused(name, rate, samples):
-    """The networks train at a rate 3 to 10% above the one they state."""
+    """The networks train at a rate 3 to 6% above the one they state."""
     ensemble = dmft.simulate(NETS[name], DATA, dmft.GradientDescent(rate, 6), width=8192, seeds=16, progress=False)
     stated = dmft.solve(NETS[name], DATA, RUN, width=8192, samples=samples, progress=False)
     verdict = compare(stated, replace(ensemble, training=RUN))

@@ -9,7 +9,9 @@ initial function  at all times the part along the network's own initial function
 train, test loss  all times
 
 Times are weighted by the size of the residuals' spread over seeds. The largest |z| counts, lowered to what is as unlikely for the largest
-of that many tests, at most their number times as likely as for one. The Monte Carlo error of a theory that is sampled is common to all networks.
+of that many tests, at most their number times as likely as for one. 
+A theory that is sampled is solved for each network with particles of its own: its Monte Carlo error is part of the spread over seeds.
+Where one solution serves all networks, its error is common to them and counts as such.
 
 Networks of finite width deviate in the mean by a power of the width (`bias_rate`). Deviations of a single network are larger, of relative
 order width^-1/2: they are what the spread over seeds measures.
@@ -126,7 +128,7 @@ def compare(trajectory, ensembles, threshold, progress):
     width, loss = trajectory.options["width"], trajectory.options["loss"]
     rate = bias_rate(trajectory.network, loss, width)
     theories, solves = _theories(trajectory, ensembles, progress)
-    groups = [_Group(e, t) for e, t in zip(ensembles, theories)]
+    groups = [_Group(e, t, common=not solves) for e, t in zip(ensembles, theories)]
     finite = np.all([[g.theory_finite, g.network_finite] for g in groups], axis=(0, 1))
     if not finite.any():
         raise ValueError("trajectory and ensemble must be finite at some common time; none is")
@@ -135,8 +137,8 @@ def compare(trajectory, ensembles, threshold, progress):
     noise = _noise(groups[0], finite)
     weights = _limit_weights(groups, noise, finite, rate)
 
-    def test(samples, scale, error, times=finite):
-        error = np.sqrt(sum(abs(a) * e for a, e in zip(weights, error)) ** 2)
+    def test(samples, scale, errors, times=finite):
+        error = sum(abs(a) * e for a, e in zip(weights, errors))
         shape = (-1, *[1] * (error.ndim - 1))
         scaled = [s[:, times] / scale[times].reshape(shape) for s in samples]
         return mean_test(scaled, weights, error[times] / scale[times].reshape(shape), REPLICAS - 1)
@@ -144,12 +146,12 @@ def compare(trajectory, ensembles, threshold, progress):
     functions = [g.residual for g in groups], noise, [g.error for g in groups]
     tests = {"function": test(*functions)}
     if solves:
-        tests["initial function"] = test([g.along_initial() for g in groups], noise, [g.error_along_initial() for g in groups])
+        tests["initial function"] = test([g.along_initial() for g in groups], noise, [g.rms_error for g in groups])
     for name in ("loss", "test_loss"):
         if getattr(trajectory, name) is not None:
             slopes = [g.slope(name) for g in groups]
             samples = [getattr(g.ensemble, name) - np.array([getattr(t, name) for t in g.theories]) for g in groups]
-            errors = [s * g.rms_error() for s, g in zip(slopes, groups)]
+            errors = [s * g.rms_error for s, g in zip(slopes, groups)]
             tests["train loss" if name == "loss" else "test loss"] = test(samples, slopes[0] * noise, errors)
 
     zscores = np.where(groups[0].theory_finite == groups[0].network_finite, 0.0, np.inf)
@@ -191,8 +193,9 @@ def _theories(trajectory, ensembles, progress):
     networks = [(e, function) for e in ensembles for function in e.initial_function]
     problem = trajectory.network, trajectory.data, trajectory.training
     solved = {e.width: [] for e in ensembles}
-    for e, function in tqdm(networks, desc="theory of each network", disable=not progress, leave=False):
-        options = trajectory.options | {"initial_function": function, "track": None}
+    for i, (e, function) in enumerate(tqdm(networks, desc="theory of each network", disable=not progress, leave=False)):
+        particles = np.random.SeedSequence(trajectory.options["rng"], spawn_key=(i,))
+        options = trajectory.options | {"initial_function": function, "track": None, "rng": particles}
         if trajectory.options["width"] is not None:
             options["width"] = e.width
         solved[e.width].append(solve(*problem, progress=False, **options))
@@ -200,30 +203,22 @@ def _theories(trajectory, ensembles, progress):
 
 
 class _Group:
-    """Networks of one width, each with its theory."""
+    """Networks of one width, each with its theory; `error` is the Monte Carlo error that is common to them, if one theory is."""
 
-    def __init__(self, ensemble, theories):
+    def __init__(self, ensemble, theories, common):
         self.ensemble, self.theories = ensemble, theories
         self.theory = np.array([t.function for t in theories])
-        self.error = np.sqrt(np.mean([t.function_error**2 for t in theories], axis=0))
+        self.error = common * theories[0].function_error
+        self.rms_error = np.sqrt(np.mean(self.error**2, axis=-1))
         self.theory_finite, self.network_finite = (np.isfinite(f).all(axis=(0, 2)) for f in (self.theory, ensemble.function))
         with np.errstate(invalid="ignore"):
             self.residual = ensemble.function - self.theory
 
-    def rms_error(self):
-        return np.sqrt(np.mean(self.error**2, axis=-1))
-
     def along_initial(self):
         """Root-mean-square part of the residuals along the network's own initial function, shape (seeds, T)."""
-        return np.einsum("ntp,np->nt", self.residual, self._directions()) / self.residual.shape[2]
-
-    def error_along_initial(self):
-        """A bound on the Monte Carlo error of the mean of `along_initial`: a function common to all, along the mean of their directions."""
-        return self.rms_error() * np.sqrt(np.mean(self._directions().mean(axis=0) ** 2))
-
-    def _directions(self):
         initial = self.ensemble.initial_function
-        return initial / np.sqrt(np.mean(initial**2, axis=1, keepdims=True))
+        directions = initial / np.sqrt(np.mean(initial**2, axis=1, keepdims=True))
+        return np.einsum("ntp,np->nt", self.residual, directions) / initial.shape[1]
 
     def slope(self, name):
         """Mean absolute derivative of a loss by the normalised logits, shape (T,)."""
@@ -244,7 +239,7 @@ def _noise(group, finite):
     """Spread of residuals over seeds at each time, and Monte Carlo error, with rounding as a floor, shape (T,)."""
     noise = np.ones(len(finite))
     residual, size = group.residual[:, finite], np.mean(group.ensemble.function[:, finite] ** 2, axis=(0, 2))
-    noise[finite] = np.sqrt(residual.var(axis=0, ddof=1).mean(axis=-1) + group.rms_error()[finite] ** 2 + ROUNDING**2 * size)
+    noise[finite] = np.sqrt(residual.var(axis=0, ddof=1).mean(axis=-1) + group.rms_error[finite] ** 2 + ROUNDING**2 * size)
     return noise
 
 
