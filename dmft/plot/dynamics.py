@@ -3,7 +3,7 @@
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.colors import LogNorm, Normalize
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
 from .. import checks
 from ..compare import Verdict
@@ -65,6 +65,7 @@ def loss(trajectory=None, ensemble=None, ax=None, which=None):
                 theory = getattr(trajectory, losses(trajectory)[name])
                 ax.plot(trajectory.times, _positive(theory), color=BY_NAME[name], label=f"{name}, theory", zorder=3)
         ax.set_yscale("log")
+        _label_decades(ax.yaxis)
         ax.set_xlabel("gradient step $t$")
         ax.set_ylabel("loss")
         ax.margins(x=0.02)
@@ -83,6 +84,14 @@ def _draw_ensemble(ax, ensemble, name):
     shown = selection(len(times), MARKERS)
     label = f"{name}, {ensemble.seeds} networks"
     ax.plot(times[shown], _positive(mean[shown]), "o", color=color, markerfacecolor="white", markeredgewidth=0.8, label=label, zorder=4)
+
+
+def _label_decades(axis):
+    """Plain numbers within the decade of a logarithmic axis that spans few."""
+    low, high = axis.get_view_interval()
+    if high < 40 * low:
+        digits = (1.0, 2.0, 5.0) if high > 6 * low else (1.0, 2.0, 3.0, 4.0, 6.0, 8.0)
+        axis.set(major_locator=LogLocator(subs=digits), major_formatter="{x:g}", minor_formatter=NullFormatter())
 
 
 def _positive(values):

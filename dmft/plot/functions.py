@@ -51,6 +51,8 @@ def predictions(trajectory, ensemble=None, ax=None, points=6):
             _draw_theory(ax, trajectory, shown, colour, label)
             if ensemble is not None:
                 _draw_networks(ax, ensemble, shown, colour)
+        if ensemble is not None:
+            ax.plot([], [], "o", color="0.3", markerfacecolor="white", markersize=2.8, markeredgewidth=0.7, label=_networks(ensemble))
         ax.set(xlabel="gradient step $t$", ylabel=r"normalised logits $\tilde f(x_i)$")
         ax.margins(x=0.02)
         ax.legend(loc="lower left", bbox_to_anchor=(0.0, 1.0), ncols=3, borderaxespad=0.2)
@@ -89,8 +91,7 @@ def _draw_networks(ax, ensemble, shown, colour):
     style = dict(fmt="o", color=colour, markerfacecolor="white", markersize=2.8, markeredgewidth=0.7, elinewidth=0.7, zorder=4)
     for values, widths in zip(mean.T, error.T):
         finite = np.isfinite(values)
-        bars = ax.errorbar(ensemble.times[rows][finite], values[finite], widths[finite], **style)
-    bars.set_label(_networks(ensemble))
+        ax.errorbar(ensemble.times[rows][finite], values[finite], widths[finite], **style)
 
 
 def _networks(ensemble):
