@@ -24,6 +24,7 @@ _CHANGE = {
     "gelu": ("GELU (smooth)", "relative kernel change"),
     "leaky_relu": ("leaky ReLU (a kink)", "relative kernel change, phi with a kink"),
 }
+_RELATIVE_CHANGE = r"$\Vert K_t - K_0 \Vert\, /\, \Vert K_0 \Vert$"
 _STYLES = (("#000000", "s"), ("#CC79A7", "^"), ("#0072B2", "o"), ("#56B4E9", "o"), ("#009E73", "o"), ("#E69F00", "o"), ("#D55E00", "o"))
 
 
@@ -32,8 +33,14 @@ def phase_diagram(loss="logistic"):
     return dmft.plot.phase_diagram(dmft.limits.shallow(loss)).figure
 
 
-def training_curves(widths=(2**7, 2**10, 2**13, 2**16), seeds=8, steps=50, learning_rate=2.5, samples=64, test_samples=128, particles=2**14):
-    """Test loss, size of the logits and change of the tangent kernel in training, for the named scalings at growing width and their limits."""
+def training_curves(
+    widths=(2**7, 2**10, 2**13, 2**16), seeds=8, steps=50, learning_rate=2.5, samples=64, test_samples=128, particles=2**14
+):
+    """Test loss, size of the logits and change of the tangent kernel in training, for the named scalings at growing width and in the limit.
+
+    Networks: mean over seeds with its standard error. Theory: the limit, for sym-default, whose logits diverge, the equations at the
+    largest width; mean over the initial functions of the widest networks.
+    """
     data = dmft.datasets.binary_digits(samples=samples, test_samples=test_samples, flipped=0.1)
     run = dmft.GradientDescent(learning_rate, steps)
     colours = ["0.2", *plt.get_cmap("viridis")(np.linspace(0.25, 0.9, len(widths) - 1))]
@@ -53,8 +60,9 @@ def training_curves(widths=(2**7, 2**10, 2**13, 2**16), seeds=8, steps=50, learn
             column[-1].set_xlabel("gradient step $t$")
             column[-1].set_xscale("function", functions=(np.sqrt, np.square))
             column[-1].set_xticks([tick for tick in (0, 1, 5, 10, 20, 30, 50, 100, 200) if tick <= steps])
-        for ax, label, scale in zip(axes[:, 0], ("test loss", "rms logits", r"$\Vert K_t - K_0 \Vert\, /\, \Vert K_0 \Vert$"), ("linear", "log", "log")):
-            ax.set(ylabel=label, yscale=scale)
+        axes[0, 0].set(ylabel="test loss")
+        axes[1, 0].set(ylabel="rms logits", yscale="log")
+        axes[2, 0].set(ylabel=_RELATIVE_CHANGE, yscale="log")
         axes[1, 0].yaxis.set(major_locator=LogLocator(subs=(1.0, 2.0, 5.0)), major_formatter="{x:g}", minor_formatter=NullFormatter())
         labels = ["reference, " + _power_of_two(widths[0]), *map(_power_of_two, widths[1:])]
         handles = [Line2D([], [], color=colour, label=label) for colour, label in zip(colours, labels)]
@@ -108,20 +116,22 @@ def _change(kernels):
     return np.where(change > 1e-12, change, np.nan)
 
 
-def kernel_change(widths=tuple(2**k for k in range(7, 15)), seeds=6, steps=5, learning_rate=30.0, samples=32, particles=2**13):
+def kernel_change(widths=tuple(2**k for k in range(7, 14)), seeds=6, steps=5, learning_rate=30.0, samples=32, particles=2**13):
     """Relative change of the tangent kernel after a few steps against the width, with the derived exponents.
 
-    Dashed lines have the derived powers; where the power is 0 they are at the value of the limit, elsewhere they end at the widest networks.
+    Dashed lines have the derived powers; where the power is 0 they are at the value of the limit, elsewhere they end at the widest
+    networks.
     Solid: the equations at finite width, for networks whose logits diverge.
     """
-    data, run = dmft.datasets.binary_digits(samples=samples), dmft.GradientDescent(learning_rate, steps)
+    problem = dmft.datasets.binary_digits(samples=samples), dmft.GradientDescent(learning_rate, steps)
     widths = np.array(widths)
     with plt.style.context(plot.STYLE):
         figure, axes = plt.subplots(1, len(_CHANGE), figsize=(7.0, 3.2), sharey=True)
         for ax, (activation, (title, exponent)) in zip(axes, _CHANGE.items()):
             ends = []
             for (label, net), (colour, marker) in zip(_between_mean_field_and_ntk(activation).items(), _STYLES):
-                networks = [dmft.simulate(net, data, run, width=width, seeds=seeds, track="kernels", progress=False) for width in widths.tolist()]
+                options = dict(seeds=seeds, track="kernels", progress=False)
+                networks = [dmft.simulate(net, *problem, width=width, **options) for width in widths.tolist()]
                 changes = np.array([_change(ensemble.tangent_kernel)[:, -1] for ensemble in networks])
                 _draw_marks(ax, widths, changes, colour, marker, label)
                 if _growth(net, widths[-1]) != 1:
@@ -134,7 +144,7 @@ def kernel_change(widths=tuple(2**k for k in range(7, 15)), seeds=6, steps=5, le
             _label_ends(ax, widths[-1], ends)
             ax.set(yscale="log", xlabel="width $d$", title=title)
             ax.set_xscale("log", base=2)
-        axes[0].set_ylabel(r"$\Vert K_t - K_0 \Vert\, /\, \Vert K_0 \Vert$" + f" at $t = {steps}$")
+        axes[0].set_ylabel(f"{_RELATIVE_CHANGE} at $t = {steps}$")
         figure.legend(*axes[0].get_legend_handles_labels(), loc="outside right upper", title=r"$(q_\sigma, q_\eta)$")
     return figure
 
@@ -151,7 +161,8 @@ def _between_mean_field_and_ntk(activation):
 
 def _final_theory(networks, particles, width=None):
     """Of the limit or of the equations at a width; mean over the initial functions of the networks."""
-    problem, options = (networks.network, networks.data, networks.training), dict(width=width, samples=particles, track="kernels", progress=False)
+    problem = networks.network, networks.data, networks.training
+    options = dict(width=width, samples=particles, track="kernels", progress=False)
     return np.mean([_change(dmft.solve(*problem, initial_function=f, **options).tangent_kernel)[-1] for f in networks.initial_function])
 
 

@@ -52,7 +52,8 @@ def loss(trajectory=None, ensemble=None, ax=None, which=None):
         checks.choice("which", name, tuple(BY_NAME))
     if not which or any(name not in known for known in names for name in which):
         raise ValueError(
-            f"which must name losses that exist, {' and '.join(', '.join(known) or 'none' for known in names)}; got {', '.join(which) or 'none'}. "
+            f"which must name losses that exist, {' and '.join(', '.join(known) or 'none' for known in names)}; "
+            f"got {', '.join(which) or 'none'}. "
             "Test losses need test labels, and the logits of some limits diverge or vanish with the width: "
             "solve with width=, or draw dmft.plot.logits or dmft.plot.predictions"
         )
