@@ -22,9 +22,10 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
-from .. import limits, losses
+from .. import losses
+from ..shallow_scaling import exponent, scaling
 from ..solve import solve
-from ..theories.shallow import REPLICAS, scaling
+from ..theories.shallow import REPLICAS
 from .mean_test import ROUNDING, combined_z, mean_test
 
 
@@ -116,7 +117,7 @@ def bias_rate(network, loss, width):
     scales = scaling(network, loss)
     rates = [1.0]
     if not scales.evolves:
-        rates.append(-limits.exponent(scales.limit, "relative kernel change", network.q_sigma, network.q_eta))
+        rates.append(-exponent(network, loss, "relative kernel change"))
     if width is None:
         rates += [abs(e) for e in (scales.initial, scales.logits, 2 * (scales.logits - scales.initial)) if e]
     return min(rates)
