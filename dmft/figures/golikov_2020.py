@@ -84,23 +84,25 @@ def _draw_mean(ax, values, colour, linewidth):
 def _networks(net, data, run, width, seeds):
     """Three functions of time for every seed, shape (seeds, T), and the initial functions; the kernel for half of the seeds."""
     networks = dmft.simulate(net, data, run, width=width, seeds=seeds, progress=False)
-    tracked = dmft.simulate(net, dmft.Dataset(*data), run, width=width, seeds=max(2, seeds // 2), track="kernels", progress=False)
+    tracked = dmft.simulate(net, dmft.Dataset(*data), run, width=width, seeds=_tracked(seeds), track="kernels", progress=False)
     size = _growth(net, width) * root_mean_square(networks.test_predictions)
     return (networks.test_loss, size, _change(tracked.tangent_kernel)), networks.initial_function
 
 
 def _theory(net, data, run, width, initial, particles):
-    """The same of the limit, or of the equations at `width` where its logits diverge: mean over initial functions if it sees them."""
+    """The same three of the limit, or of the equations at `width` where its logits diverge; means over the networks' initial functions."""
     width = None if _growth(net, width) == 1 else width
-    options, curves = dict(width=width, samples=particles, progress=False), []
-    for function in initial:
-        trajectory = dmft.solve(net, data, run, initial_function=function, **options)
-        tracked = dmft.solve(net, dmft.Dataset(*data), run, initial_function=function[: len(data.x)], track="kernels", **options)
-        size = _growth(net, width or 1) * root_mean_square(trajectory.test_predictions)
-        curves.append((trajectory.test_loss, np.where(size > 0, size, np.nan), _change(tracked.tangent_kernel)))
-        if not (width or trajectory.function[0].any()):
-            break
-    return np.mean(curves, axis=0)
+    options = dict(width=width, samples=particles, progress=False)
+    solved = [dmft.solve(net, data, run, initial_function=function, **options) for function in initial]
+    data, initial = dmft.Dataset(*data), initial[: _tracked(len(initial)), : len(data.x)]
+    kernels = [dmft.solve(net, data, run, initial_function=function, track="kernels", **options).tangent_kernel for function in initial]
+    size = np.mean([_growth(net, width or 1) * root_mean_square(trajectory.test_predictions) for trajectory in solved], axis=0)
+    loss = np.mean([trajectory.test_loss for trajectory in solved], axis=0)
+    return loss, np.where(size > 0, size, np.nan), np.mean(_change(np.array(kernels)), axis=0)
+
+
+def _tracked(seeds):
+    return max(2, seeds // 2)
 
 
 def _growth(net, width):
@@ -145,7 +147,10 @@ def kernel_change(widths=tuple(2**k for k in range(7, 14)), seeds=6, steps=5, le
             ax.set(yscale="log", xlabel="width $d$", title=title)
             ax.set_xscale("log", base=2)
         axes[0].set_ylabel(f"{_RELATIVE_CHANGE} at $t = {steps}$")
-        figure.legend(*axes[0].get_legend_handles_labels(), loc="outside right upper", title=r"$(q_\sigma, q_\eta)$")
+        handles = axes[0].get_legend_handles_labels()[0]
+        for style, label in (((0, (4, 2)), "derived power"), ("-", "equations at width $d$")):
+            handles.append(Line2D([], [], color="0.3", linewidth=0.8, linestyle=style, label=label))
+        figure.legend(handles=handles, loc="outside right upper", title=r"$(q_\sigma,\ q_\eta)$", alignment="left")
     return figure
 
 
@@ -156,7 +161,7 @@ def _between_mean_field_and_ntk(activation):
     between = [tuple(a + Fraction(part, 4) * (b - a) for a, b in zip(start, end)) for part in (1, 2, 3)]
     nets = [(name, named[name]) for name in ("sym-default", "IC-MF", "MF")]
     nets += [("", dmft.ShallowNet(*point, activation=activation)) for point in between] + [("NTK", named["NTK"])]
-    return {f"({net.q_sigma}, {net.q_eta}) {name}".strip(): net for name, net in nets}
+    return {f"$({net.q_sigma},\\ {net.q_eta})$ {name}".strip(): net for name, net in nets}
 
 
 def _final_theory(networks, particles, width=None):
