@@ -13,12 +13,13 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import special, stats
 
-from . import checks, limits
+from . import checks
 from .ensemble import FunctionEnsemble
 from .networks import ShallowNet
+from .shallow_scaling import exponent, refuse_unstable, scaling
 from .simulate import simulate
 from .specification import check_type
-from .theories.shallow import check_problem, scaling
+from .theories.shallow import check_problem
 
 QUANTITIES = ("initial logits", "logits", "change of logits", "tangent kernel", "relative kernel change")
 KERNEL_QUANTITIES = QUANTITIES[3:]
@@ -196,12 +197,11 @@ def width_exponents(
 
 def _predictions(network, loss):
     """The derived exponents by quantity."""
-    scales, point = scaling(network, loss), (network.q_sigma, network.q_eta)
+    scales = scaling(network, loss)
     if scales.limit is None:
-        violation = limits.shallow(loss).violation(*point)
-        raise ValueError(f"q_sigma and q_eta must be exponents of stable training, {violation}. No others have derived exponents")
+        refuse_unstable(network, loss, "No others have derived exponents")
     change = "relative kernel change" + (", phi with a kink" if network.activation in KINKED else "")
-    return dict(zip(QUANTITIES, (scales.initial, scales.logits, scales.logits, scales.kernel, limits.exponent(scales.limit, change, *point))))
+    return dict(zip(QUANTITIES, (scales.initial, scales.logits, scales.logits, scales.kernel, exponent(network, loss, change))))
 
 
 def _checked_quantities(quantities):

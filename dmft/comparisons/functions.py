@@ -22,7 +22,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
-from .. import losses
+from .. import limits, losses
 from ..shallow_scaling import exponent, scaling
 from ..solve import solve
 from ..theories.shallow import REPLICAS

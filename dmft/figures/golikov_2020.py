@@ -11,6 +11,7 @@ import dmft
 
 from .. import plot
 from ..curves import root_mean_square
+from ..shallow_scaling import exponent
 
 _THEORY = dict(color="#D55E00", linestyle=(0, (3, 1.5)), linewidth=1.1)
 _NAMED = {
@@ -107,8 +108,7 @@ def _tracked(seeds):
 
 def _growth(net, width):
     """Factor of the normalised logits of a width."""
-    limit = dmft.limits.shallow().classify(net.q_sigma, net.q_eta)
-    return (width / net.reference_width) ** dmft.limits.exponent(limit, "logits", net.q_sigma, net.q_eta)
+    return (width / net.reference_width) ** exponent(net, "logistic", "logits")
 
 
 def _change(kernels):
@@ -173,8 +173,7 @@ def _final_theory(networks, particles, width=None):
 
 def _derived(net, name):
     """One of the exponents that were derived for the class of the network, exactly."""
-    limit = dmft.limits.shallow().classify(net.q_sigma, net.q_eta)
-    return Fraction(dmft.limits.exponent(limit, name, net.q_sigma, net.q_eta))
+    return Fraction(exponent(net, "logistic", name))
 
 
 def _draw_marks(ax, widths, changes, colour, marker, label):
