@@ -202,3 +202,12 @@ def test_bad_arguments_are_refused_by_name():
     refused(TypeError, "ensemble must be", trajectory, trajectory)
     refused(ValueError, "at least two seeds", trajectory, networks(NETS["N2"], seeds=1))
     refused(ValueError, "threshold must be", trajectory, ensemble, threshold=-1)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [c.name for c in dmft.limits.shallow().classes])
+def test_every_class_agrees_and_is_not_another_by_ten_per_cent(name):
+    net = dmft.ShallowNet(*map(str, dmft.limits.shallow()[name].witness))
+    ensemble, stated = networks(net, 4096, 12), theory(net, 4096)
+    assert compare(stated, ensemble).agrees
+    assert not compare(stated, replace(ensemble, function=1.1 * ensemble.function)).agrees
