@@ -4,8 +4,8 @@ The exponent of a quantity is the slope of the mean over seeds of its logarithm 
 mean of logarithms, not the logarithm of a mean: at initialization the logits are one random Gaussian function for each seed, the same on
 all points to a good part, and so is what follows from them; they vary by a factor from seed to seed whatever the width, and their
 logarithms have the same law at all large widths, hence a common mean that drops out of the slope, and a spread with moderate tails.
-Equal weights, as the slope is then a fixed combination of independent means: its standard error follows from their spreads and has known degrees
-of freedom (Welch, Satterthwaite), while weights estimated from few seeds would make it look too small.
+Equal weights, as the slope is then a fixed combination of independent means: its standard error follows from their spreads and has
+known degrees of freedom (Welch, Satterthwaite), while weights estimated from few seeds would make it look too small.
 """
 
 from dataclasses import dataclass
@@ -69,8 +69,8 @@ class WidthExponent:
         """In words.
 
         "agrees": |z| below 4. "unresolved": also, but with a standard error above 0.1. "approaches": |z| is 4 or more, but the slope of
-        the upper half of the widths is nearer to the prediction than that of the lower half, by two standard errors or more. "DIFFERS": otherwise; the exponent of
-        infinite width may still lie beyond these widths, which the fit cannot tell.
+        the upper half of the widths is nearer to the prediction than that of the lower half, by two standard errors or more.
+        "DIFFERS": otherwise; the exponent of infinite width may still lie beyond these widths, which the fit cannot tell.
         """
         if abs(self.z) < THRESHOLD:
             return "agrees" if self.standard_error <= RESOLUTION else "unresolved"
@@ -78,8 +78,9 @@ class WidthExponent:
         return "approaches" if gain > 2 * np.hypot(self.lower_error, self.upper_error) else "DIFFERS"
 
     def __str__(self):
-        slopes = (self.fitted, self.standard_error), (self.lower, self.lower_error), (self.upper, self.upper_error), (self.local, self.local_error)
-        columns = "".join(f"{value:9.3f} +- {error:.3f}" for value, error in slopes)
+        values = self.fitted, self.lower, self.upper, self.local
+        errors = self.standard_error, self.lower_error, self.upper_error, self.local_error
+        columns = "".join(f"{value:9.3f} +- {error:.3f}" for value, error in zip(values, errors))
         return f"  {self.name:23}{self.predicted:9.3f}{columns}{self.z:8.1f}  {self.verdict}"
 
 
@@ -126,13 +127,26 @@ class WidthExponents:
                 f"  {'':23}{'derived':>9}{'fitted':>9}{'':9}{'lower half':>12}{'':6}{'upper half':>12}{'':6}{'last two':>10}{'':8}{'z':>8}",
                 *map(str, self.exponents),
                 f"  z: fitted - derived over all widths, in standard errors over seeds; agrees: |z| below {THRESHOLD:g}",
-                "  approaches: the upper half of the widths is significantly nearer than the lower; DIFFERS: it is not, and theory or widths fall short",
+                "  approaches: it is not, but the upper half of the widths is significantly nearer than the lower; DIFFERS: neither, "
+                "widths or theory fall short",
             ]
         )
 
 
 def width_exponents(
-    network, data, training, *, widths=None, seeds=8, rng=0, loss="logistic", quantities=None, step=None, progress=True, workers=1, ensembles=None
+    network,
+    data,
+    training,
+    *,
+    widths=None,
+    seeds=8,
+    rng=0,
+    loss="logistic",
+    quantities=None,
+    step=None,
+    progress=True,
+    workers=1,
+    ensembles=None,
 ):
     """Fit powers of the width to finite networks, and compare them with the derived ones.
 
@@ -170,9 +184,9 @@ def width_exponents(
 
     Notes
     -----
-    An exponent of infinite width may show late: compare the columns "lower half", "upper half" and "last two". For activations with a kink the derived
-    exponent of the kernel's change holds where P is large: the slopes phi' at a training sample flip preferably one way, by that
-    sample's own part in a step, which adds a term of relative order d^(q_sigma + q_eta) / P.
+    An exponent of infinite width may show late: compare the columns "lower half", "upper half" and "last two". For activations with a
+    kink the derived exponent of the kernel's change holds where P is large: the slopes phi' at a training sample flip preferably one
+    way, by that sample's own part in a step, which adds a term of relative order d^(q_sigma + q_eta) / P.
     """
     check_type("network", network, (ShallowNet,))
     check_problem(network, data, training, loss, None)
@@ -201,7 +215,8 @@ def _predictions(network, loss):
     if scales.limit is None:
         refuse_unstable(network, loss, "No others have derived exponents")
     change = "relative kernel change" + (", phi with a kink" if network.activation in KINKED else "")
-    return dict(zip(QUANTITIES, (scales.initial, scales.logits, scales.logits, scales.kernel, exponent(network, loss, change))))
+    relative = exponent(network, loss, change)
+    return dict(zip(QUANTITIES, (scales.initial, scales.logits, scales.logits, scales.kernel, relative)))
 
 
 def _checked_quantities(quantities):
@@ -237,7 +252,7 @@ def _checked_ensembles(ensembles, network, data, training, loss, quantities):
         if (each.network, each.data, each.training, each.options["loss"]) != (network, data, training, loss):
             raise ValueError(f"ensembles must be of the stated network, data, training and loss; ensembles[{i}] is of another problem")
         if each.tangent_kernel is None and set(quantities) & set(KERNEL_QUANTITIES):
-            raise ValueError(f"ensembles must be simulated with track='kernels', or quantities without kernels be stated; ensembles[{i}] has none")
+            raise ValueError(f"ensembles must be simulated with track='kernels' for quantities of the kernel; ensembles[{i}] has none")
         if each.seeds < 2:
             raise ValueError(f"ensembles must have at least two seeds each, as errors come from their spread; ensembles[{i}] has one")
     _checked_widths([e.width for e in ensembles])
@@ -265,7 +280,7 @@ def _measured(ensemble, quantities, step):
         result = {name: sizes[name]() for name in quantities}
     for name, values in result.items():
         if not np.all(np.isfinite(values)):
-            raise ValueError(f"{name} must be finite and not zero to have an exponent; at width {ensemble.width} it is not, for some network")
+            raise ValueError(f"{name} must be finite and not zero to have an exponent; of a network of width {ensemble.width} it is not")
     return result
 
 

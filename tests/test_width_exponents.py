@@ -45,7 +45,8 @@ def synthetic(net, width, power, seeds=8, spread=0.5, random=rng):
 def test_derived_exponents(net, derived):
     result = fit(net, (64, 128), seeds=2)
     assert [e.predicted for e in result.exponents] == pytest.approx(derived)
-    assert [e.name for e in result.exponents] == ["initial logits", "logits", "change of logits", "tangent kernel", "relative kernel change"]
+    names = ["initial logits", "logits", "change of logits", "tangent kernel", "relative kernel change"]
+    assert [e.name for e in result.exponents] == names
 
 
 def test_networks_follow_the_derived_exponents():

@@ -9,7 +9,8 @@ initial function  at all times the part along the network's own initial function
 train, test loss  all times
 
 Times are weighted by the size of the residuals' spread over seeds. The largest |z| counts, lowered to what is as unlikely for the largest
-of that many tests, at most their number times as likely as for one. 
+of that many independent tests.
+
 A theory that is sampled is solved for each network with particles of its own: its Monte Carlo error is part of the spread over seeds.
 Where one solution serves all networks, its error is common to them and counts as such.
 
@@ -86,17 +87,19 @@ class FunctionVerdict:
         worst = max(self.tests, key=lambda name: self.tests[name].z)
         where = f" ({worst})" + (", extrapolated to infinite width" if len(self.ensembles) > 1 else "")
         theory = "the limit of infinite width itself" if self.width is None else "equations at the width of the networks"
+        outcome = "agree" if self.agrees else "DISAGREE"
         lines = [
-            f"Theory and simulation {'agree' if self.agrees else 'DISAGREE'}: |z| = {self.max_abs_z:.2f}{where}, threshold {self.threshold:g}",
+            f"Theory and simulation {outcome}: |z| = {self.max_abs_z:.2f}{where}, threshold {self.threshold:g}",
             f"  networks    {main.seeds} seeds, {main.sizes}; single ones deviate by {self.relative_error[last]:.2%} at t = {last}",
             f"  theory      {theory}, " + (f"solved for each network ({self.solves})" if self.solves else "the same for all networks"),
             f"  z           mean over seeds of network - theory, all {self.compared.sum()} times at once; "
             f"chance of |z| > {self.threshold:g} in any of {len(self.tests)} tests: {2 * stats.norm.sf(self.threshold):.1g}",
-            *(f"  {name:17} |z| = {test.z:.2f}: mean deviation {test.deviation / test.noise:.2f} times its noise" for name, test in self.tests.items()),
+            *(f"  {name:17} |z| = {t.z:.2f}: mean deviation {t.deviation / t.noise:.2f} times its noise" for name, t in self.tests.items()),
             f"  bias        {self._bias_summary()}",
         ]
         if any(self.diverged):
-            lines.append("  stability   " + " and ".join(name for name, d in zip(("the theory", "networks"), self.diverged) if d) + " diverge")
+            sides = (name for name, diverged in zip(("the theory", "networks"), self.diverged) if diverged)
+            lines.append(f"  stability   {' and '.join(sides)} diverge")
         return "\n".join(lines)
 
     def _bias_summary(self):
@@ -180,7 +183,10 @@ def _check(trajectory, ensembles):
             raise ValueError(f"trajectory and ensemble must be of the same loss; got {loss!r} and {each.options['loss']!r}")
     widths = [each.width for each in ensembles]
     if width not in (None, widths[0]):
-        raise ValueError(f"ensemble must be of the width at which the trajectory is solved, {width}; got {widths[0]}. Or solve without width")
+        raise ValueError(
+            f"ensemble must be of the width at which the trajectory is solved, {width}; got {widths[0]}. "
+            "A trajectory solved without width is the limit, for networks of any width"
+        )
     if len(set(widths)) < len(widths):
         raise ValueError(f"ensembles must be of different widths, by which they are extrapolated; got {', '.join(map(str, widths))}")
 

@@ -41,7 +41,8 @@ def mean_test(samples, weights=(1.0,), common_error=0.0, common_degrees=1):
     eigenvalues of A. As by Pearson it is taken for one chi-square, shifted and scaled, with the mean, the variance and the skewness
     that the traces of A, A^2 and A^3 give; matching two moments alone makes rare events of a dominant direction ten times too
     rare. The estimated covariance makes A^2 and A^3 look large, which errs on the side of chance. For a single entry the test is
-    Student's, exactly. Chances down to 1e-4 are right within a factor of 2.5 for Gaussian samples, 4 to 16 of them, of the spectra in the tests.
+    Student's, exactly. Chances of 1e-4 proved never too small by more than a factor of 2.5, and mostly too large, for 4 to 16 Gaussian
+    samples of various spectra.
 
     Parameters
     ----------
