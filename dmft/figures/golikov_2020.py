@@ -91,12 +91,16 @@ def _networks(net, data, run, width, seeds):
 
 
 def _theory(net, data, run, width, initial, particles):
-    """The same three of the limit, or of the equations at `width` where its logits diverge; means over the networks' initial functions."""
+    """The same three of the limit, or of the equations at `width` where its logits diverge; means over the networks' initial functions.
+
+    The change of the kernel takes four times the particles: sampling noise adds to its norm.
+    """
     width = None if _growth(net, width) == 1 else width
     options = dict(width=width, samples=particles, progress=False)
     solved = [dmft.solve(net, data, run, initial_function=function, **options) for function in initial]
     data, initial = dmft.Dataset(*data), initial[: _tracked(len(initial)), : len(data.x)]
-    kernels = [dmft.solve(net, data, run, initial_function=function, track="kernels", **options).tangent_kernel for function in initial]
+    options |= dict(samples=4 * particles, track="kernels")
+    kernels = [dmft.solve(net, data, run, initial_function=function, **options).tangent_kernel for function in initial]
     size = np.mean([_growth(net, width or 1) * root_mean_square(trajectory.test_predictions) for trajectory in solved], axis=0)
     loss = np.mean([trajectory.test_loss for trajectory in solved], axis=0)
     return loss, np.where(size > 0, size, np.nan), np.mean(_change(np.array(kernels)), axis=0)
