@@ -86,6 +86,9 @@ def compare(
     dim: Annotated[
         int | None, typer.Option(help="Input dimension of the networks. [default: as [simulate] says]", show_default=False)
     ] = None,
+    width: Annotated[
+        int | None, typer.Option(help="Width of networks on a data set. [default: as [simulate] says]", show_default=False)
+    ] = None,
     seeds: Annotated[int | None, typer.Option(help="Number of networks. [default: as [simulate] says, or 8]", show_default=False)] = None,
 ):
     """Hold the theory against finite networks."""
@@ -95,10 +98,11 @@ def compare(
         options, further = stated.simulate, stated.compare
     else:
         trajectory, options, further = dmft.load(file), {}, {}
-    options = options | {name: value for name, value in (("dim", dim), ("seeds", seeds)) if value is not None}
+    options = options | {name: value for name, value in (("dim", dim), ("width", width), ("seeds", seeds)) if value is not None}
     ensemble = dmft.simulate(trajectory.network, trajectory.data, trajectory.training, **options)
     verdict = dmft.compare(trajectory, ensemble, **further)
-    console.print(_loss_table(trajectory, ensemble, verdict))
+    own = getattr(verdict, "solves", 0)  # the theory of each network's initial function: no single one for the table
+    console.print(_loss_table(None if own else trajectory, ensemble, verdict))
     console.print(str(verdict))
 
 
@@ -192,13 +196,15 @@ def _loss_table(trajectory=None, ensemble=None, verdict=None):
     """Losses at a few times, or the size of the logits where there is none: theory, networks (mean ± standard error) and z-score."""
     given = {label: result for label, result in (("theory", trajectory), ("networks", ensemble)) if result is not None}
     names = [name for name in ("test", "train") if all(name in losses(result) for result in given.values())]
-    scores = {} if verdict is None else {"test": verdict.zscores, "train": verdict.train_zscores}
+    scores = {"test": verdict.zscores, "train": verdict.train_zscores} if isinstance(verdict, dmft.Verdict) else {}
     columns = {}
     for name in names or ["rms logits"]:
         for label, result in given.items():
             columns[f"{name} {label}"] = getattr(result, losses(result)[name]) if names else root_mean_square(result.predictions)
         if name in scores:
             columns[f"{name} z"] = scores[name]
+    if verdict is not None and not scores:
+        columns["function |z|"] = verdict.zscores
     table = Table("step")
     for heading in columns:
         table.add_column(heading, justify="right")
@@ -210,8 +216,8 @@ def _loss_table(trajectory=None, ensemble=None, verdict=None):
 
 def _cell(heading, values):
     """A z-score, a number of the theory, or the mean over networks and, where all are finite, its standard error."""
-    if heading.endswith(" z"):
-        return f"{values:+.1f}"
+    if heading.endswith((" z", "|z|")):
+        return f"{values:+.1f}" if heading.endswith(" z") else f"{values:.1f}"
     if np.size(values) == 1 or not np.all(np.isfinite(values)):
         return f"{np.mean(values):.5g}"
     return f"{np.mean(values):.5g} ± {np.std(values, ddof=1) / np.sqrt(len(values)):.1g}"
