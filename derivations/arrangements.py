@@ -135,7 +135,22 @@ def _between(low, high):
 
 def rank(forms):
     """Rank of the linear parts."""
-    return sympy.Matrix([list(map(sympy.Rational, form[1:])) for form in forms]).rank() if forms else 0
+    rows = []
+    for _, *slopes in forms:
+        for pivot, row in rows:
+            slopes = [a - slopes[pivot] * b for a, b in zip(slopes, row)]
+        pivot = next((j for j, v in enumerate(slopes) if v), None)
+        if pivot is not None:
+            rows.append((pivot, [v / slopes[pivot] for v in slopes]))
+    return len(rows)
+
+
+def primitive(form):
+    """The positive multiple whose slopes are coprime integers."""
+    slopes = [Fraction(v) for v in form[1:]]
+    common = math.lcm(*(v.denominator for v in slopes))
+    factor = Fraction(common, math.gcd(*(int(v * common) for v in slopes)))
+    return tuple(factor * v for v in form)
 
 
 def cells(forms, allowed, size):

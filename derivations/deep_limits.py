@@ -1,0 +1,563 @@
+"""Limit models of networks with any number of hidden layers, derived from their forward pass and gradient step by power counting.
+
+    f(x) = sigma W^n phi(W^L ... phi(W^1 x)),   n = L + 1,   dW^l = -eta_l dLoss/dW^l,
+
+with entries of order one in W(0), phi homogeneous of degree one, sigma = sigma* R^q_sigma and eta_l = eta*_l R^q_eta_l. A network
+whose layers have initial scales s_l and raw rates is of this form: by homogeneity sigma is the product of the s_l and eta_l the raw
+rate over s_l^2 (`from_abc`), so layer-wise rates and layer-wise initial scales are the same freedom.
+
+What is put in is `Network`: signals, increments and kernels in orders of magnitude. What comes out:
+
+* Increments stay bounded in the number of steps if and only if no circuit of their recursion grows. (Only if: a circuit of its max-plus
+  linear part. If: on every piece of the region left by the circuits the recursion reaches a fixed point, else `_Growth` is raised.)
+  So at most one layer forgets its initial weights.
+* Training does not leave the logits at initialization if and only if the step of some layer is as large as the initial logits.
+* In this band every piece on which power counting takes the same decisions has one limit; pieces with the same `Signature` are one
+  class. A network of which the readout alone moves is linear in what moves: its kernel is stationary, whether or not its increments
+  exceed its initial weights, and `identify_random_features` counts it once.
+
+With one common exponent of the rates the classes are the same 13 at every depth; with one exponent for each layer there are
+13 (2^n - 1) + 5 n 2^(n-1) - 10 of them: 49, 141, 345, 793 for L = 1 to 4.
+
+Exact, hence proven, are the recursion's fixed points, the polyhedra, their number and dimensions, and the upper bounds that the
+recursion gives. That the bounds are attained (generic alignment; sums of squares do not cancel) and that the law of large numbers
+holds in each cell is power counting, checked on networks in the tests. Not covered: phi(z) = z, where all kernels are proportional,
+and odd phi, for which means of phi phi' vanish; phi that is not homogeneous, for which hidden scales are not a gauge: then impose order-one
+pre-activations, as `bounded_increments="hidden"` does for their increments.
+
+Source: theory/deep_classes.md; for one hidden layer arXiv 2006.06574.
+"""
+
+import functools
+import itertools
+from dataclasses import dataclass, replace
+from fractions import Fraction
+
+import sympy
+
+from . import arrangements, branching, deep_equations, equations, scaling
+from .limit_classes import (
+    EVOLVE,
+    INITIAL,
+    KERNELS,
+    PERSISTS,
+    PROPERTIES,
+    REGIMES,
+    Derivation,
+    LimitClass,
+    Reason,
+    Signature,
+    as_relation,
+    irredundant,
+    reduced,
+)
+from .losses import LOSSES
+from .scaling import CENTRED, MEAN
+
+Q_SIGMA, Q_ETA = sympy.symbols("q_sigma q_eta")
+_ZERO = sympy.Integer(0)
+_REGIMES = {"A": "kernel", "N": "kernel from F0", "F": "kernel from F0", "M": "feature learning"}
+
+
+class _Growth(Exception):
+    """Increments that grow with the number of steps."""
+
+
+@dataclass(frozen=True)
+class Network:
+    """The model in orders of magnitude.
+
+    The growth of layer l, `growth[l]`, is the exponent of what its weights do to a signal over what the initial ones do, not
+    negative: a sum is as large as its largest term. By homogeneity signals grow by it forward and backward.
+
+    Attributes
+    ----------
+    scale : sympy.Expr
+        Exponent of sigma.
+    rates : tuple of sympy.Expr
+        Exponents of the reduced learning rates, one for each weight layer.
+    gain : sympy.Expr
+        Exponent of the loss derivative.
+    """
+
+    scale: sympy.Expr
+    rates: tuple
+    gain: sympy.Expr = _ZERO
+
+    @property
+    def layers(self):
+        """Names of the weight layers."""
+        return tuple(str(j) for j in range(1, len(self.rates) + 1))
+
+    def _fan_in(self, layer):
+        """Whether a row of the layer's matrix has as many entries as the network is wide."""
+        return layer != self.layers[0]
+
+    def forward(self, growth):
+        """Exponents of the signal that enters each layer: initial rows are centred, so every hidden matrix adds a centred sum."""
+        signal, entering = _ZERO, {}
+        for layer in self.layers:
+            entering[layer] = signal
+            signal += growth[layer] + (CENTRED if self._fan_in(layer) else 0)
+        return entering
+
+    def backward(self, growth):
+        """Exponents of df/dh for the output h of each layer, without sigma; the last is f over sigma itself."""
+        *hidden, readout = self.layers
+        signal, leaving = growth[readout], {readout: _ZERO}
+        for layer in reversed(hidden):
+            leaving[layer] = signal
+            signal += growth[layer] + CENTRED
+        return leaving
+
+    def increments(self, growth):
+        """Exponents of one more update of every layer, over its initial weights.
+
+        The update is the outer product of what leaves and what enters; on a signal like that which entered it sums squares, a sum
+        with a mean. The initial rows give a centred sum.
+        """
+        entering, leaving = self.forward(growth), self.backward(growth)
+        driven = self.scale + self.gain
+        return {
+            layer: driven + rate + leaving[layer] + entering[layer] + (MEAN - CENTRED if self._fan_in(layer) and layer != self.layers[-1] else 0)
+            for layer, rate in zip(self.layers, self.rates)
+        }
+
+    def logits(self):
+        """Exponent of the initial logits, a centred sum."""
+        still = dict.fromkeys(self.layers, _ZERO)
+        return self.scale + self.forward(still)[self.layers[-1]] + CENTRED
+
+    def kernels(self, growth):
+        """Exponents of the tangent kernel of each layer: squared norms of what enters and of what leaves, sums with a mean."""
+        entering, leaving = self.forward(growth), self.backward(growth)
+        norms = {layer: MEAN * (self._fan_in(layer) + (layer != self.layers[-1])) for layer in self.layers}
+        return {
+            layer: 2 * self.scale + rate + 2 * entering[layer] + 2 * leaving[layer] + norms[layer]
+            for layer, rate in zip(self.layers, self.rates)
+        }
+
+    def changes(self, layer):
+        """The layers whose movement changes the kernel of a layer: by what enters, by what leaves, and by phi' behind the layer."""
+        return self.layers[:-1] if layer == self.layers[-1] else self.layers
+
+
+@dataclass(frozen=True)
+class _Outcome:
+    """What power counting finds on a piece."""
+
+    signature: Signature
+    properties: tuple
+    exponents: dict  # of sets: the largest counts
+
+
+@dataclass(frozen=True)
+class _Branch:
+    """A region of exponents on which the loss derivative has one exponent."""
+
+    network: Network
+    circuits: tuple
+    region: tuple  # (form, relation)
+
+
+def _recursion(network, answers):
+    """Exponents of the increments, to which the recursion converges, and the growth of the layers that goes with them."""
+    total, growth = None, dict.fromkeys(network.layers, _ZERO)
+    for _ in range(len(network.layers) + 2):
+        updates = network.increments(growth)
+        grown = {layer: e if total is None or answers.exceeds(e, total[layer]) else total[layer] for layer, e in updates.items()}
+        if grown == total:
+            return total, growth
+        total = grown
+        growth = {layer: e if answers.exceeds(e, _ZERO) else _ZERO for layer, e in total.items()}
+    raise _Growth
+
+
+def _count_powers(network, seen, answers):
+    """Power counting at the point or on the piece for which `answers` speaks; None where the logits stay at initialization.
+
+    With `seen`, the movement of a layer counts if it changes the tangent kernel, else always.
+    """
+    increments, growth = _recursion(network, answers)
+    kernels, initial = network.kernels(growth), network.logits()
+    largest = answers.largest(kernels)
+    kernel = kernels[largest[0]]
+    step = kernel + network.gain
+    persists = answers.sign(step - initial)
+    if persists < 0:
+        return None
+    movers = [m for m in network.layers if not seen or any(m in network.changes(layer) for layer in largest)]
+    evolves = any(not answers.exceeds(_ZERO, increments[m]) for m in movers)
+    if evolves:
+        regime, layers = "M", tuple((layer, answers.sign(e)) for layer, e in increments.items())
+    else:
+        regime, layers = "A" if persists else "F" if network.gain else "N", tuple((layer, 0) for layer in largest)
+    signature = Signature(REGIMES.index(regime), layers, answers.sign(initial), answers.sign(step))
+    holds = {INITIAL: signature.initial == 0, KERNELS: answers.sign(kernel) == 0, PERSISTS: signature.persists, EVOLVE: evolves}
+    changes = {_ZERO} if evolves else {e for m in movers for e in (2 * increments[m], increments[m] + CENTRED - MEAN)}
+    exponents = {"initial logits": {initial}, "logits": {step}, "tangent kernel": {kernel}, "relative kernel change": changes}
+    exponents |= {f"increments of {layer}": {e} for layer, e in increments.items()}
+    return _Outcome(signature, tuple(name for name in PROPERTIES if holds[name]), exponents)
+
+
+class Model:
+    """A network, a loss, and what counts as a class: classes at single points without an enumeration, or all of them.
+
+    Parameters
+    ----------
+    network : Network
+    symbols : tuple of sympy.Symbol
+        Those of its exponents.
+    loss : Loss
+    constants : dict of {str: str}
+        Subscript of the constants of each layer.
+    identify_random_features : bool
+    bounded_increments : {False, True, "hidden"}
+        As for `derive`.
+    """
+
+    def __init__(self, network, symbols, loss, constants, identify_random_features=True, bounded_increments=False):
+        self.network, self.symbols, self.loss, self.constants = network, symbols, loss, constants
+        self.seen, self.bounded = identify_random_features, bounded_increments
+        self._limits = {}
+
+    def _form(self, expression):
+        return branching.form(expression, self.symbols)
+
+    @functools.cached_property
+    def branches(self):
+        """Loss derivatives of order one; if they are unbounded, also those that follow initial logits that diverge."""
+        if self.loss.bounded:
+            return (self._branch(self.network, []),)
+        initial = self.network.logits()
+        kernels = self.network.kernels(dict.fromkeys(self.network.layers, _ZERO))
+        feedback = [(tuple(-v for v in self._form(e)), ">=") for e in kernels.values()]
+        below = (tuple(-v for v in self._form(initial)), ">=")
+        return (
+            self._branch(self.network, [*feedback, below]),
+            self._branch(replace(self.network, gain=initial), [*feedback, (self._form(initial), ">")]),
+        )
+
+    def _branch(self, network, region):
+        """Where no circuit of the max-plus linear part of the recursion grows: layers that grow one at a time."""
+        size = len(self.symbols)
+        unknowns = {layer: sympy.Symbol(f"u_{layer}") for layer in network.layers}
+        grown = dict.fromkeys(network.layers, _ZERO)
+        updated = {layer: set() for layer in network.layers}
+        for source, symbol in unknowns.items():
+            for target, exponent in network.increments(grown | {source: symbol}).items():
+                updated[target].add(exponent)
+        circuits, region = [], list(region)
+        for path, weight in sorted(scaling.circuits(scaling.transfer(updated, unknowns)), key=lambda c: len(c[0])):
+            above = self._form(weight)
+            if arrangements.witness([*region, (above, ">")], size):
+                circuits.append((path, weight))
+                region.append((tuple(-v for v in above), ">="))
+        first = network.increments(grown)
+        bounded = {False: (), True: network.layers, "hidden": network.layers[:-1]}[self.bounded]
+        region += [(tuple(-v for v in self._form(first[layer])), ">=") for layer in bounded]
+        return _Branch(network, tuple(circuits), tuple((arrangements.primitive(f), relation) for f, relation in region))
+
+    @property
+    def band(self):
+        """Where training is stable and leaves the initial logits, as a sympy condition."""
+        parts = []
+        for branch in self.branches:
+            region = irredundant(list(dict.fromkeys(branch.region)), len(self.symbols))
+            edges = dict.fromkeys(arrangements.primitive(self._form(e)) for e in self._edges(branch))
+            lower = sympy.Or(*(as_relation((edge, ">="), self.symbols) for edge in edges))
+            parts.append(sympy.And(*(as_relation(bound, self.symbols) for bound in region), lower))
+        return sympy.Or(*parts)
+
+    def _edges(self, branch):
+        network = branch.network
+        kernels = network.kernels(dict.fromkeys(network.layers, _ZERO))
+        return [e + network.gain - network.logits() for e in kernels.values()]
+
+    @functools.cached_property
+    def pieces(self):
+        """All pieces of the band (list of (_Branch, branching.Piece))."""
+        found = []
+        for branch in self.branches:
+            program = functools.partial(_count_powers, branch.network, self.seen)
+            found += [(branch, piece) for piece in branching.pieces(program, self.symbols, branch.region) if piece.result]
+        return found
+
+    def at(self, point, tolerance=0):
+        """Signature at a point and its piece's branch, with the point moved so that forms within `tolerance` vanish; None outside."""
+        for branch in self.branches:
+            program = functools.partial(_count_powers, branch.network, self.seen)
+            near = branching.snapped(point, [f for f, _ in branch.region], tolerance) if tolerance else point
+            if all(arrangements.holds(relation, arrangements.value(f, near)) for f, relation in branch.region):
+                if tolerance:
+                    answers = branching.Point(self.symbols, near)
+                    program(answers)
+                    near = branching.snapped(near, [*(f for f, _ in branch.region), *answers.asked], tolerance)
+                outcome = program(branching.Point(self.symbols, near))
+                return outcome and (outcome.signature, branch, near)
+        return None
+
+    def name(self, signature):
+        """Name of a class: its number is the place of its signs among those that its regime has with one common rate."""
+        return f"{signature.prefix(self.network.layers)}{self._pairs[signature.regime].index((signature.initial, signature.trained)) + 1}"
+
+    @functools.cached_property
+    def _pairs(self):
+        common = self if len(self.symbols) == 2 else _model(len(self.network.layers) - 1, "common", self.loss)
+        pairs = {}
+        for _, piece in common.pieces:
+            signature = piece.result.signature
+            pairs.setdefault(signature.regime, set()).add((signature.initial, signature.trained))
+        return {regime: sorted(found) for regime, found in pairs.items()}
+
+    def classify(self, point, tolerance=0):
+        """The class at exponents given as fractions, in the order of `symbols`; None where training is not stable."""
+        found = self.at(point, tolerance)
+        if found is None:
+            return None
+        signature, branch, near = found
+        if signature not in self._limits:
+            self._limits[signature] = self._limit(branch, self._around(branch, signature, near))
+        return self._limits[signature]
+
+    def _around(self, branch, signature, point):
+        """The pieces of a class, from one to the next across the faces of each."""
+        program = functools.partial(_count_powers, branch.network, self.seen)
+        pieces, points = {}, [point]
+        while points:
+            start = points.pop()
+            if any(_inside(p.constraints, start) for p in pieces.values()):
+                continue
+            piece = branching.piece(program, self.symbols, branch.region, start)
+            if piece.result is None or piece.result.signature != signature:
+                continue
+            pieces[piece.constraints] = piece
+            bounds = self._bounds([piece])
+            for bound in bounds:
+                others = [b for b in bounds if b != bound]
+                for across in ("=",) if bound[1] == ">" else ("<", ">") if bound[1] == "=" else ("<",):
+                    form = tuple(-v for v in bound[0]) if across == "<" else bound[0]
+                    beyond = arrangements.witness([*branch.region, *others, (form, "=" if across == "=" else ">")], len(self.symbols))
+                    points += [beyond] if beyond else []
+        return list(pieces.values())
+
+    def _bounds(self, pieces):
+        """Irredundant constraints of the convex union of pieces."""
+        size = len(self.symbols)
+        candidates = {}
+        for form, relation in itertools.chain.from_iterable(p.constraints for p in pieces):
+            form = arrangements.primitive(form)
+            candidates[form] = None
+            if relation == "=":
+                candidates[tuple(-v for v in form)] = None
+
+        def meets(form, relation):
+            return any(arrangements.witness([*p.constraints, (form, relation)], size) for p in pieces)
+
+        bounds = {}
+        for form in candidates:
+            below = tuple(-v for v in form)
+            if (below, "=") not in bounds and not meets(below, ">"):
+                bounds[form, ">" if not meets(form, "=") else ">=" if meets(form, ">") else "="] = None
+        return irredundant(list(bounds), size)
+
+    def _limit(self, branch, pieces):
+        """The class that consists of these pieces."""
+        outcome = pieces[0].result
+        signature, symbols = outcome.signature, self.symbols
+        bounds = self._bounds(pieces)
+        rank = [arrangements.rank([f for f, relation in self._bounds([p]) if relation == "="]) for p in pieces] if pieces[1:] else [
+            arrangements.rank([f for f, relation in bounds if relation == "="])
+        ]
+        witness = pieces[rank.index(min(rank))].witness
+        exponents = {}
+        for name in outcome.exponents:
+            largest = scaling.prune(frozenset().union(*(p.result.exponents[name] for p in pieces)), bounds, symbols)
+            exponents[name] = reduced(sympy.Max(*largest), bounds, witness, symbols)
+        depth = len(self.network.layers) - 1
+        survive = (
+            deep_equations.feature_regime(depth, self.constants, dict(signature.layers))
+            if signature.evolves
+            else deep_equations.kernel_regime(depth, self.constants, signature.acting, signature.persists)
+        )
+        return LimitClass(
+            name=self.name(signature),
+            regime=_REGIMES[REGIMES[signature.regime]],
+            layers=signature.acting,
+            forgotten=signature.forgotten,
+            dimension=len(symbols) - min(rank),
+            conditions=tuple(as_relation(b, symbols) for b in bounds),
+            properties=outcome.properties,
+            signs=(signature.initial, signature.trained),
+            witness=tuple(sympy.Rational(v.numerator, v.denominator) for v in witness),
+            exponents=exponents,
+            rules=(self.loss.rule(signature.initial), self.loss.rule(signature.trained)),
+            equations=deep_equations.initial_function(depth)
+            | equations.loss_derivatives(self.loss, signature.initial, signature.trained)
+            | survive,
+            reasons=_reasons(branch, self.loss, signature, exponents),
+            bounds=tuple(bounds),
+        )
+
+    def derivation(self):
+        """All classes, in the order of regime, layers and signs."""
+        groups = {}
+        for branch, piece in self.pieces:
+            groups.setdefault(piece.result.signature, (branch, []))[1].append(piece)
+        for signature, (branch, pieces) in groups.items():
+            if signature not in self._limits:
+                self._limits[signature] = self._limit(branch, pieces)
+        classes = tuple(self._limits[signature] for signature in sorted(groups))
+        return Derivation(self.loss, self.symbols, self.band, self._lines(), classes, tuple(piece for _, piece in self.pieces))
+
+    def _lines(self):
+        branch, zero = self.branches[0], dict.fromkeys(self.network.layers, _ZERO)
+        moving = {e for b, piece in self.pieces if b is branch for name, (e, *_) in piece.result.exponents.items() if "increments" in name}
+        readout = {f"increments of {self.network.layers[-1]}"}
+        moving = {
+            e
+            for b, piece in self.pieces
+            if b is branch
+            for name, found in piece.result.exponents.items()
+            if name.startswith("increments") and name not in readout
+            for e in found
+        }
+        sets = {
+            INITIAL: [self.network.logits()],
+            KERNELS: self.network.kernels(zero).values(),
+            PERSISTS: self._edges(branch),
+            EVOLVE: scaling.prune(moving, branch.region, self.symbols),
+        }
+        return {name: self._vanishing(e) for name, e in sets.items()}
+
+    def _vanishing(self, exponents):
+        """The equation that says that the largest exponent is zero."""
+        forms = list(dict.fromkeys(arrangements.primitive(self._form(e)) for e in exponents))
+        if len(forms) == 1:
+            return as_relation((forms[0], "="), self.symbols)
+        return sympy.Eq(sympy.Max(*exponents), 0, evaluate=False)
+
+
+def _inside(constraints, point):
+    return all(arrangements.holds(relation, arrangements.value(form, point)) for form, relation in constraints)
+
+
+def _compared(expression, sign):
+    return f"{expression} {'<=>'[sign + 1]} 0"
+
+
+def _listed(layers):
+    return ("layer " if len(layers) == 1 else "layers ") + ", ".join(layers)
+
+
+def _reasons(branch, loss, signature, exponents):
+    e0, e1, kernel, change = (exponents[name] for name in ("initial logits", "logits", "tangent kernel", "relative kernel change"))
+    size = {-1: "vanish", 0: "stay finite", 1: "diverge"}
+    reasons = [
+        Reason(f"{weight} <= 0", f"the circuit {' -> '.join((*path, path[0]))} of the layers' increments does not grow with the steps")
+        for path, weight in branch.circuits
+    ]
+    if branch.network.gain:
+        reasons.append(Reason(f"{loss.name} has an unbounded derivative and {e0} > 0", f"the first gradients are of order d^({e0})"))
+    reasons += [
+        Reason(
+            f"initial rows have mean zero, each matrix of d columns adds a centred sum: exponent {_compared(e0, signature.initial)}",
+            f"logits {size[signature.initial]} at initialization, the first loss derivative is {loss.rule(signature.initial)} at z = F0",
+        ),
+        Reason(
+            f"squared norms of what enters and leaves a layer are sums with a mean: largest exponent {kernel}",
+            f"this is the tangent kernel, of {_listed(signature.acting)}" if not signature.evolves else "this is the tangent kernel",
+        ),
+        Reason(
+            f"{kernel + branch.network.gain - e0} {'=' if signature.persists else '>'} 0",
+            "a step of the logits is as large as the initial logits: the initial function persists"
+            if signature.persists
+            else "a step of the logits is larger than the initial logits: normalised logits start at zero",
+        ),
+    ]
+    if signature.evolves:
+        moved = {layer: exponents[f"increments of {layer}"] for layer in signature.acting}
+        powers = ", ".join(f"{e} for layer {layer}" for layer, e in moved.items())
+        reasons.append(Reason(f"increments over initial weights have exponents {powers}", f"{_listed(signature.acting)} move, and with them the kernel"))
+        reasons += [
+            Reason(f"{moved[layer]} > 0", f"layer {layer} forgets its initial weights at step 1; until then no other layer moves")
+            for layer in signature.forgotten
+        ]
+    else:
+        reasons.append(Reason(f"the relative change of the kernel has exponent {change} < 0", "the kernel is stationary"))
+    reasons.append(
+        Reason(
+            f"logits after the first step have exponent {_compared(e1, signature.trained)}",
+            f"they {size[signature.trained]}, later loss derivatives are {loss.rule(signature.trained)} at the normalised logits z",
+        )
+    )
+    if signature.initial > 0 and not signature.persists:
+        because, follows = "F0 may be right on all samples", "then nothing moves, and the next loss derivative is again that of step 0"
+        reasons.append(Reason(because, follows))
+    return tuple(reasons)
+
+
+@functools.cache
+def _model(depth, rates, loss, **options):
+    layers = [str(j) for j in range(1, depth + 2)]
+    common = rates == "common"
+    exponents = [Q_ETA] * len(layers) if common else sympy.symbols([f"q_eta_{layer}" for layer in layers])
+    constants = {layer: "" if common else f"_{layer}" for layer in layers}
+    return Model(Network(Q_SIGMA, tuple(exponents)), (Q_SIGMA, *dict.fromkeys(exponents)), loss, constants, **options)
+
+
+def model(depth, rates="common", loss="logistic", identify_random_features=True, bounded_increments=False):
+    """The `Model` for `derive`, with the same parameters, made once."""
+    return _model(depth, rates, LOSSES[loss](), identify_random_features=identify_random_features, bounded_increments=bounded_increments)
+
+
+def derive(depth, rates="common", loss="logistic", identify_random_features=True, bounded_increments=False):
+    """All limit models of a network with `depth` hidden layers.
+
+    Parameters
+    ----------
+    depth : int
+        Number of hidden layers.
+    rates : {"common", "layer-wise"}
+        One exponent of the reduced learning rate, or one for each weight layer.
+    loss : {"logistic", "hinge", "mse", "softmax"}
+    identify_random_features : bool
+        Count a network of which only the readout moves once, whether or not its increments reach its initial weights.
+    bounded_increments : {False, True, "hidden"}
+        Count only dynamics in which no layer, or no layer but the readout, forgets its initial weights.
+
+    Returns
+    -------
+    Derivation
+    """
+    return model(depth, rates, loss, identify_random_features, bounded_increments).derivation()
+
+
+def from_abc(A, E):
+    """Exponents (q_sigma, (q_eta_1, ..., q_eta_n)) of initial weights of size d^-A_l and raw rates d^-E_l.
+
+    In an abc-parameterization A_l = a_l + b_l and E_l = 2 a_l + c_l.
+    """
+    A, E = (tuple(map(Fraction, v)) for v in (A, E))
+    return -sum(A), tuple(2 * size - rate for size, rate in zip(A, E, strict=True))
+
+
+def named_exponents(depth):
+    """(A, E) of parameterizations that have a name, for a number of hidden layers (dict of {str: (tuple, tuple)})."""
+    half, hidden, n = Fraction(1, 2), depth - 1, depth + 1
+    mup = (-1, *[0] * hidden, 1)
+
+    def sizes(inner, readout):
+        return (0, *[inner] * hidden, readout)
+
+    integrable = sizes(1, 1)
+    return {
+        "NTK": (sizes(half, half), (0, *[1] * hidden, 1)),
+        "muP": (sizes(half, 1), mup),
+        "muP, readout smaller by d^-1/2": (sizes(half, 3 * half), mup),
+        "SP, rate 1/d": (sizes(half, half), (1,) * n),
+        "SP, rate d^-1/2": (sizes(half, half), (half,) * n),
+        "SP, rate 1": (sizes(half, half), (0,) * n),
+        "integrable": (integrable, mup),
+        "integrable, equal increments": (integrable, tuple(2 * size - Fraction(n, 2) for size in integrable)),
+    }
