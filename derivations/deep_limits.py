@@ -89,20 +89,16 @@ class Network:
         """Names of the weight layers."""
         return tuple(str(j) for j in range(1, len(self.rates) + 1))
 
-    def _fan_in(self, layer):
-        """Whether a row of the layer's matrix has as many entries as the network is wide."""
-        return layer != self.layers[0]
-
     def forward(self, growth):
         """Exponents of the signal that enters each layer: initial rows are centred, so every hidden matrix adds a centred sum."""
         signal, entering = _ZERO, {}
         for layer in self.layers:
             entering[layer] = signal
-            signal += growth[layer] + (CENTRED if self._fan_in(layer) else 0)
+            signal += growth[layer] + (CENTRED if layer in self.layers[1:] else 0)
         return entering
 
     def backward(self, growth):
-        """Exponents of df/dh for the output h of each layer, without sigma; the last is f over sigma itself."""
+        """Exponents of df/dh over sigma for the output h of each layer, which is f over sigma itself for the last."""
         *hidden, readout = self.layers
         signal, leaving = growth[readout], {readout: _ZERO}
         for layer in reversed(hidden):
@@ -113,13 +109,13 @@ class Network:
     def increments(self, growth):
         """Exponents of one more update of every layer, over its initial weights.
 
-        The update is the outer product of what leaves and what enters; on a signal like that which entered it sums squares, a sum
-        with a mean. The initial rows give a centred sum.
+        The update is the outer product of what leaves and what enters. On a signal like that which entered, a hidden layer's update
+        sums squares, with a mean, its initial rows a centred sum; the input has a fixed dimension, the readout a single row.
         """
         entering, leaving = self.forward(growth), self.backward(growth)
         driven = self.scale + self.gain
         return {
-            layer: driven + rate + leaving[layer] + entering[layer] + (MEAN - CENTRED if self._fan_in(layer) and layer != self.layers[-1] else 0)
+            layer: driven + rate + leaving[layer] + entering[layer] + (MEAN - CENTRED if layer in self.layers[1:-1] else 0)
             for layer, rate in zip(self.layers, self.rates)
         }
 
@@ -131,7 +127,7 @@ class Network:
     def kernels(self, growth):
         """Exponents of the tangent kernel of each layer: squared norms of what enters and of what leaves, sums with a mean."""
         entering, leaving = self.forward(growth), self.backward(growth)
-        norms = {layer: MEAN * (self._fan_in(layer) + (layer != self.layers[-1])) for layer in self.layers}
+        norms = {layer: MEAN * ((layer in self.layers[1:]) + (layer in self.layers[:-1])) for layer in self.layers}
         return {
             layer: 2 * self.scale + rate + 2 * entering[layer] + 2 * leaving[layer] + norms[layer]
             for layer, rate in zip(self.layers, self.rates)
@@ -195,7 +191,13 @@ def _count_powers(network, seen, answers):
     signature = Signature(REGIMES.index(regime), layers, answers.sign(initial), answers.sign(step))
     holds = {INITIAL: signature.initial == 0, KERNELS: answers.sign(kernel) == 0, PERSISTS: signature.persists, EVOLVE: evolves}
     changes = {_ZERO} if evolves else {e for m in movers for e in (2 * increments[m], increments[m] + CENTRED - MEAN)}
-    exponents = {"initial logits": {initial}, "logits": {step}, "tangent kernel": {kernel}, "relative kernel change": changes}
+    tied = {kernels[layer] for layer in largest}
+    exponents = {
+        "initial logits": {initial},
+        "logits": {e + network.gain for e in tied},
+        "tangent kernel": tied,
+        "relative kernel change": changes,
+    }
     exponents |= {f"increments of {layer}": {e} for layer, e in increments.items()}
     return _Outcome(signature, tuple(name for name in PROPERTIES if holds[name]), exponents)
 
@@ -341,35 +343,47 @@ class Model:
                     points += [beyond] if beyond else []
         return list(pieces.values())
 
+    def _tight(self, piece):
+        """The constraints of a piece, with those that hold with equality throughout as equations."""
+        bounds = {}
+        for form, relation in piece.constraints:
+            form = arrangements.primitive(form)
+            if relation == ">=" and not arrangements.value(form, piece.witness):
+                relation = ">=" if self._meets(piece, form, ">") else "="
+            if relation != "=" or (tuple(-v for v in form), "=") not in bounds:
+                bounds[form, relation] = None
+        return list(bounds)
+
+    def _meets(self, piece, form, relation):
+        return _inside([(form, relation)], piece.witness) or bool(
+            arrangements.witness([*piece.constraints, (form, relation)], len(self.symbols))
+        )
+
     def _bounds(self, pieces):
         """Irredundant constraints of the convex union of pieces."""
-        size = len(self.symbols)
-        candidates = {}
-        for form, relation in itertools.chain.from_iterable(p.constraints for p in pieces):
-            form = arrangements.primitive(form)
-            candidates[form] = None
-            if relation == "=":
-                candidates[tuple(-v for v in form)] = None
-
-        def meets(form, relation):
-            return any(arrangements.witness([*p.constraints, (form, relation)], size) for p in pieces)
-
+        tight = [self._tight(piece) for piece in pieces]
+        if len(pieces) == 1:
+            return irredundant(tight[0], len(self.symbols))
         bounds = {}
-        for form in candidates:
+        for form, relation in itertools.chain.from_iterable(tight):
+            for side in (form, tuple(-v for v in form)) if relation == "=" else (form,):
+                below = tuple(-v for v in side)
+                if not any(self._meets(piece, below, ">") for piece in pieces):
+                    bounds[side, ">=" if any(self._meets(piece, side, "=") for piece in pieces) else ">"] = None
+        joined = {}
+        for form, relation in bounds.items():
             below = tuple(-v for v in form)
-            if (below, "=") not in bounds and not meets(below, ">"):
-                bounds[form, ">" if not meets(form, "=") else ">=" if meets(form, ">") else "="] = None
-        return irredundant(list(bounds), size)
+            if below not in joined:
+                joined[form] = "=" if below in bounds else relation
+        return irredundant(list(joined.items()), len(self.symbols))
 
     def _limit(self, branch, pieces):
         """The class that consists of these pieces."""
         outcome = pieces[0].result
         signature, symbols = outcome.signature, self.symbols
         bounds = self._bounds(pieces)
-        rank = [arrangements.rank([f for f, relation in self._bounds([p]) if relation == "="]) for p in pieces] if pieces[1:] else [
-            arrangements.rank([f for f, relation in bounds if relation == "="])
-        ]
-        witness = pieces[rank.index(min(rank))].witness
+        rank, widest = min((arrangements.rank([f for f, relation in self._tight(p) if relation == "="]), j) for j, p in enumerate(pieces))
+        witness = pieces[widest].witness
         exponents = {}
         for name in outcome.exponents:
             largest = scaling.prune(frozenset().union(*(p.result.exponents[name] for p in pieces)), bounds, symbols)
@@ -385,7 +399,7 @@ class Model:
             regime=_REGIMES[REGIMES[signature.regime]],
             layers=signature.acting,
             forgotten=signature.forgotten,
-            dimension=len(symbols) - min(rank),
+            dimension=len(symbols) - rank,
             conditions=tuple(as_relation(b, symbols) for b in bounds),
             properties=outcome.properties,
             signs=(signature.initial, signature.trained),
@@ -412,16 +426,10 @@ class Model:
 
     def _lines(self):
         branch, zero = self.branches[0], dict.fromkeys(self.network.layers, _ZERO)
-        moving = {e for b, piece in self.pieces if b is branch for name, (e, *_) in piece.result.exponents.items() if "increments" in name}
-        readout = {f"increments of {self.network.layers[-1]}"}
-        moving = {
-            e
-            for b, piece in self.pieces
-            if b is branch
-            for name, found in piece.result.exponents.items()
-            if name.startswith("increments") and name not in readout
-            for e in found
-        }
+        moving = set()
+        for owner, piece in self.pieces:
+            if owner is branch:
+                moving.update(*(piece.result.exponents[f"increments of {layer}"] for layer in self.network.layers[:-1]))
         sets = {
             INITIAL: [self.network.logits()],
             KERNELS: self.network.kernels(zero).values(),
@@ -478,7 +486,9 @@ def _reasons(branch, loss, signature, exponents):
     if signature.evolves:
         moved = {layer: exponents[f"increments of {layer}"] for layer in signature.acting}
         powers = ", ".join(f"{e} for layer {layer}" for layer, e in moved.items())
-        reasons.append(Reason(f"increments over initial weights have exponents {powers}", f"{_listed(signature.acting)} move, and with them the kernel"))
+        moves = "moves, and with it" if len(moved) == 1 else "move, and with them"
+        follows = f"{_listed(signature.acting)} {moves} the kernel"
+        reasons.append(Reason(f"increments over initial weights have exponents {powers}", follows))
         reasons += [
             Reason(f"{moved[layer]} > 0", f"layer {layer} forgets its initial weights at step 1; until then no other layer moves")
             for layer in signature.forgotten

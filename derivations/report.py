@@ -2,7 +2,7 @@
 
 import sympy
 
-from .shallow import PROPERTIES
+from .limit_classes import PROPERTIES
 
 _HEADER = ("class", "limit", "dim", "conditions", "e0", "e1", "kernel change", "first derivative", "later", "holds")
 _SHOWN = ("initial logits", "logits", "relative kernel change")

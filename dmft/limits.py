@@ -1,20 +1,23 @@
-"""Infinite-width limits of networks with one hidden layer: which exist, and to which one a pair of scaling exponents leads.
+"""Infinite-width limits of networks: which exist, and to which one a choice of scaling exponents leads.
 
-Everything is derived by `derivations.shallow`. Source: theory/shallow_limits.md; arXiv 2006.06574.
+Everything is derived, by `derivations.shallow` for one hidden layer and `derivations.deep_limits` for any number of them.
+Source: theory/shallow_limits.md; theory/deep_classes.md; arXiv 2006.06574.
 """
 
 import functools
 from dataclasses import dataclass
 from fractions import Fraction
 
-from derivations import arrangements
+from derivations import arrangements, deep_limits
 from derivations import shallow as _derivation
+from derivations.deep_limits import from_abc
+from derivations.limit_classes import REGIMES
 from derivations.losses import LOSSES
 from derivations.shallow import Derivation, LimitClass
 
 from . import checks
 
-__all__ = ["LimitClass", "Limits", "NAMED_POINTS", "shallow"]
+__all__ = ["DeepLimits", "LimitClass", "Limits", "NAMED_POINTS", "deep", "from_abc", "shallow"]
 
 #: Parameterizations that have a name, by their exponents (q_sigma, q_eta). IC-MF trains as MF does and adds a fixed function.
 NAMED_POINTS = {
@@ -26,21 +29,12 @@ NAMED_POINTS = {
 _TOLERANCE = 1e-12
 
 
-@dataclass(frozen=True)
-class Limits:
-    """The derived plane of scaling exponents for one loss.
-
-    Attributes
-    ----------
-    derivation : derivations.shallow.Derivation
-    """
-
-    derivation: Derivation
-    named_points = NAMED_POINTS
+class _Derived:
+    """What all derived limits offer; `derivation` holds the rest."""
 
     @property
     def symbols(self):
-        """(q_sigma, q_eta), the symbols of all conditions."""
+        """The symbols of all conditions, in the order of the exponents of `classify`."""
         return self.derivation.symbols
 
     @property
@@ -50,13 +44,41 @@ class Limits:
 
     @property
     def lines(self):
-        """For each property of a limit the equation of the line on which it holds (dict of {str: sympy.Eq})."""
+        """For each property of a limit the equation of the stable points at which it holds (dict of {str: sympy.Eq})."""
         return self.derivation.lines
 
     @property
     def classes(self):
         """The limit models (tuple of LimitClass)."""
         return self.derivation.classes
+
+    def clip(self, conditions, polygon):
+        """Corners of the part of a convex polygon on which sympy conditions hold up to their boundary; points are (q_sigma, q_eta)."""
+        return arrangements.clip(polygon, [arrangements.constraint(c, self.symbols) for c in conditions])
+
+    def __getitem__(self, name):
+        """The class of this name; ValueError lists the valid ones."""
+        names = [c.name for c in self.classes]
+        return self.classes[names.index(checks.choice("name", name, names))]
+
+
+def _point(values):
+    """Exponents, by the names of their arguments, as fractions; and the tolerance that goes with them."""
+    point = [checks.exponent(name, value) for name, value in values.items()]
+    return tuple(map(Fraction, point)), _TOLERANCE if any(isinstance(v, float) for v in point) else 0
+
+
+@dataclass(frozen=True)
+class Limits(_Derived):
+    """The derived plane of scaling exponents of networks with one hidden layer for one loss.
+
+    Attributes
+    ----------
+    derivation : derivations.shallow.Derivation
+    """
+
+    derivation: Derivation
+    named_points = NAMED_POINTS
 
     def classify(self, q_sigma, q_eta):
         """The limit model of a pair of exponents.
@@ -77,21 +99,119 @@ class Limits:
         TypeError, ValueError
             If an exponent is not a finite real number.
         """
-        point = checks.exponent("q_sigma", q_sigma), checks.exponent("q_eta", q_eta)
-        tolerance = _TOLERANCE if any(isinstance(v, float) for v in point) else 0
-        return self.derivation.classify(tuple(map(Fraction, point)), tolerance)
-
-    def clip(self, conditions, polygon):
-        """Corners of the part of a convex polygon on which sympy conditions hold up to their boundary; points are (q_sigma, q_eta)."""
-        return arrangements.clip(polygon, [arrangements.constraint(c, self.symbols) for c in conditions])
-
-    def __getitem__(self, name):
-        """The class of this name; ValueError lists the valid ones."""
-        names = [c.name for c in self.classes]
-        return self.classes[names.index(checks.choice("name", name, names))]
+        return self.derivation.classify(*_point({"q_sigma": q_sigma, "q_eta": q_eta}))
 
     def __repr__(self):
         return f"Limits(loss={self.derivation.loss.name!r}, {len(self.classes)} classes: {' '.join(c.name for c in self.classes)})"
+
+
+@dataclass(frozen=True)
+class DeepLimits(_Derived):
+    """The derived space of scaling exponents of networks with any number of hidden layers.
+
+    `classify`, `named` and `band` work at any depth; `classes`, `lines` and access by name enumerate all classes, which with layer-wise rates
+    takes seconds for two hidden layers, half a minute for three, and grows by a factor of ten with each further one.
+
+    Attributes
+    ----------
+    depth : int
+    rates : {"common", "layer-wise"}
+    model : derivations.deep_limits.Model
+    """
+
+    depth: int
+    rates: str
+    model: deep_limits.Model
+
+    @functools.cached_property
+    def derivation(self):
+        """derivations.limit_classes.Derivation of all classes."""
+        return self.model.derivation()
+
+    @property
+    def symbols(self):
+        """(q_sigma, q_eta), or q_sigma and q_eta_1 ... q_eta_n."""
+        return self.model.symbols
+
+    @property
+    def band(self):
+        """Where training is stable, as a sympy condition."""
+        return self.model.band
+
+    def classify(self, q_sigma, q_eta):
+        """The limit model of a choice of exponents; cheap at any depth.
+
+        Parameters
+        ----------
+        q_sigma : int, fraction, sympy.Rational, str or float
+            Exponent of sigma, the product of all initial scales.
+        q_eta : the same, or with layer-wise rates a sequence of them
+            Exponents of the reduced learning rate (raw rate over squared initial scale), one for each of the depth + 1 weight layers.
+            Exact, unless one is a float: then forms below 1e-12 count as zero.
+
+        Returns
+        -------
+        LimitClass or None
+            None outside the band.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If an exponent is not a finite real number, or if the number of exponents is wrong.
+        """
+        return self.model.classify(*_point({"q_sigma": q_sigma} | self._rates(q_eta)))
+
+    def _rates(self, q_eta):
+        if self.rates == "common":
+            return {"q_eta": q_eta}
+        allowed = f"a sequence of {self.depth + 1} exponents, one for each weight layer"
+        try:
+            values = {f"q_eta[{j}]": value for j, value in enumerate(() if isinstance(q_eta, str) else q_eta)}
+        except TypeError:
+            checks.fail("q_eta", q_eta, allowed, TypeError)
+        if len(values) != self.depth + 1:
+            checks.fail("q_eta", q_eta, allowed)
+        return values
+
+    @functools.cached_property
+    def named_points(self):
+        """Parameterizations that have a name, by their exponents, as far as these belong to the space (dict of {tuple: tuple of str})."""
+        points = {}
+        for name, (A, E) in deep_limits.named_exponents(self.depth).items():
+            q_sigma, q_eta = from_abc(A, E)
+            if self.rates == "layer-wise" or len(set(q_eta)) == 1:
+                point = (q_sigma, *(q_eta if self.rates == "layer-wise" else q_eta[:1]))
+                points[point] = (*points.get(point, ()), name)
+        return points
+
+    def named(self):
+        """Class of each named parameterization, None for one that is unstable or stays at initialization (dict of {str: str})."""
+        found = {}
+        for point, names in self.named_points.items():
+            at = self.model.at(point)
+            found |= dict.fromkeys(names, at and self.model.name(at[0]))
+        return found
+
+    def types(self, forgotten=False):
+        """Classes without regard to which layers act: names of classes by regime and signs of the exponents of the logits.
+
+        Parameters
+        ----------
+        forgotten : bool
+            Count dynamics in which a layer forgets its initial weights as a regime "P" of its own; else it is "M", kernels evolve.
+
+        Returns
+        -------
+        dict of {(str, (int, int)): tuple of str}
+        """
+        found = {}
+        for c in self.classes:
+            regime = "P" if forgotten and c.forgotten else next(letter for letter in REGIMES if c.name.startswith(letter))
+            found[regime, c.signs] = (*found.get((regime, c.signs), ()), c.name)
+        return found
+
+    def __repr__(self):
+        return f"DeepLimits(depth={self.depth}, rates={self.rates!r}, loss={self.model.loss.name!r})"
 
 
 def shallow(loss="logistic"):
@@ -116,3 +236,45 @@ def shallow(loss="logistic"):
 @functools.cache
 def _shallow(loss):
     return Limits(_derivation.derive(loss))
+
+
+def deep(depth, rates="common", loss="logistic", *, identify_random_features=True, bounded_increments=False):
+    """The stable limits of networks with `depth` hidden layers under gradient descent, derived once and kept.
+
+    f(x) = sigma W^n phi(W^L ... phi(W^1 x)), L = depth, n = L + 1, with entries of order one in W(0) and phi homogeneous. With one common
+    rate there are 13 limits at every depth, with layer-wise rates 13 (2^n - 1) + 5 n 2^(n-1) - 10: 49, 141, 345 for L = 1, 2, 3.
+
+    Parameters
+    ----------
+    depth : int
+    rates : {"common", "layer-wise"}
+        One exponent of the reduced learning rate, or one for each weight layer.
+    loss : {"logistic", "hinge", "mse", "softmax"}
+    identify_random_features : bool
+        Count a network of which only the readout moves once, whether or not its increments reach its initial weights: then it is linear
+        in what moves. Without it the numbers are 59, 151, 355.
+    bounded_increments : {False, True, "hidden"}
+        Count only dynamics in which no layer forgets its initial weights (34, 86, 190), or no layer but the readout (39, 101, 225), as is
+        natural if phi is not homogeneous.
+
+    Returns
+    -------
+    DeepLimits
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is not one of these.
+    """
+    depth = checks.integer("depth", depth, 1)
+    checks.choice("rates", rates, ("common", "layer-wise"))
+    checks.choice("loss", loss, tuple(LOSSES))
+    identify = checks.flag("identify_random_features", identify_random_features)
+    if bounded_increments not in (False, True, "hidden"):
+        checks.fail("bounded_increments", bounded_increments, "False, True or 'hidden'")
+    return _deep(depth, rates, loss, identify, bounded_increments)
+
+
+@functools.cache
+def _deep(depth, rates, loss, identify, bounded):
+    return DeepLimits(depth, rates, deep_limits.model(depth, rates, loss, identify, bounded))
