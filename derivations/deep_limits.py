@@ -169,6 +169,23 @@ def _recursion(network, answers):
     raise _Growth
 
 
+def _kernel_changes(network, increments, growth, largest):
+    """Exponents of the change of the tangent kernel over the largest one, where kernels are stationary.
+
+    By the symmetry of the readout's law means change at second order in the increments, fluctuations of the sum over neurons at first
+    order. Where phi has a kink, a fraction of its derivatives flips, of the order of the increments, with random sign.
+    """
+    smooth, kink = set(), set()
+    for layer, kernel in network.kernels(growth).items():
+        kernel -= largest
+        for mover in network.changes(layer):
+            u = increments[mover]
+            smooth |= {kernel} if growth[mover] else {kernel + 2 * u, kernel + u + CENTRED - MEAN}
+            if network.layers[-1] not in (layer, mover) and not growth[mover]:
+                kink.add(kernel + (u - MEAN) * CENTRED)
+    return smooth, kink
+
+
 def _count_powers(network, seen, answers):
     """Power counting at the point or on the piece for which `answers` speaks; None where the logits stay at initialization.
 
@@ -190,13 +207,14 @@ def _count_powers(network, seen, answers):
         regime, layers = "A" if persists else "F" if network.gain else "N", tuple((layer, 0) for layer in largest)
     signature = Signature(REGIMES.index(regime), layers, answers.sign(initial), answers.sign(step))
     holds = {INITIAL: signature.initial == 0, KERNELS: answers.sign(kernel) == 0, PERSISTS: signature.persists, EVOLVE: evolves}
-    changes = {_ZERO} if evolves else {e for m in movers for e in (2 * increments[m], increments[m] + CENTRED - MEAN)}
+    smooth, kink = ({_ZERO},) * 2 if evolves else _kernel_changes(network, increments, growth, kernel)
     tied = {kernels[layer] for layer in largest}
     exponents = {
         "initial logits": {initial},
         "logits": {e + network.gain for e in tied},
         "tangent kernel": tied,
-        "relative kernel change": changes,
+        "relative kernel change": smooth,
+        "relative kernel change, phi with a kink": smooth | kink,
     }
     exponents |= {f"increments of {layer}": {e} for layer, e in increments.items()}
     return _Outcome(signature, tuple(name for name in PROPERTIES if holds[name]), exponents)
@@ -266,8 +284,7 @@ class Model:
         parts = []
         for branch in self.branches:
             region = irredundant(list(dict.fromkeys(branch.region)), len(self.symbols))
-            edges = dict.fromkeys(arrangements.primitive(self._form(e)) for e in self._edges(branch))
-            lower = sympy.Or(*(as_relation((edge, ">="), self.symbols) for edge in edges))
+            lower = self._largest(self._edges(branch), ">=")
             parts.append(sympy.And(*(as_relation(bound, self.symbols) for bound in region), lower))
         return sympy.Or(*parts)
 
@@ -275,6 +292,13 @@ class Model:
         network = branch.network
         kernels = network.kernels(dict.fromkeys(network.layers, _ZERO))
         return [e + network.gain - network.logits() for e in kernels.values()]
+
+    def _largest(self, exponents, relation):
+        """The statement that the largest exponent is zero, or is not negative."""
+        forms = list(dict.fromkeys(map(self._form, exponents)))
+        if len(forms) == 1:
+            return as_relation((arrangements.primitive(forms[0]), relation), self.symbols)
+        return {"=": sympy.Eq, ">=": sympy.Ge}[relation](sympy.Max(*exponents), 0, evaluate=False)
 
     @functools.cached_property
     def pieces(self):
@@ -369,13 +393,22 @@ class Model:
             for side in (form, tuple(-v for v in form)) if relation == "=" else (form,):
                 below = tuple(-v for v in side)
                 if not any(self._meets(piece, below, ">") for piece in pieces):
-                    bounds[side, ">=" if any(self._meets(piece, side, "=") for piece in pieces) else ">"] = None
+                    bounds[side] = ">=" if any(self._meets(piece, side, "=") for piece in pieces) else ">"
         joined = {}
         for form, relation in bounds.items():
             below = tuple(-v for v in form)
             if below not in joined:
                 joined[form] = "=" if below in bounds else relation
         return irredundant(list(joined.items()), len(self.symbols))
+
+    def _pruned(self, exponents, bounds, point):
+        """As `scaling.prune`, faster: leave out first what never exceeds the exponent that is largest at a point."""
+        if len(exponents) == 1:
+            return exponents
+        values = {e: arrangements.value(self._form(e), point) for e in exponents}
+        top = min((e for e in exponents if values[e] == max(values.values())), key=lambda e: (e.count_ops(), sympy.default_sort_key(e)))
+        rest = {e for e in exponents if arrangements.witness([*bounds, (self._form(e - top), ">")], len(self.symbols))}
+        return scaling.prune({top, *rest}, bounds, self.symbols)
 
     def _limit(self, branch, pieces):
         """The class that consists of these pieces."""
@@ -386,8 +419,8 @@ class Model:
         witness = pieces[widest].witness
         exponents = {}
         for name in outcome.exponents:
-            largest = scaling.prune(frozenset().union(*(p.result.exponents[name] for p in pieces)), bounds, symbols)
-            exponents[name] = reduced(sympy.Max(*largest), bounds, witness, symbols)
+            found = frozenset().union(*(p.result.exponents[name] for p in pieces))
+            exponents[name] = reduced(sympy.Max(*self._pruned(found, bounds, witness)), bounds, witness, symbols)
         depth = len(self.network.layers) - 1
         survive = (
             deep_equations.feature_regime(depth, self.constants, dict(signature.layers))
@@ -434,16 +467,11 @@ class Model:
             INITIAL: [self.network.logits()],
             KERNELS: self.network.kernels(zero).values(),
             PERSISTS: self._edges(branch),
-            EVOLVE: scaling.prune(moving, branch.region, self.symbols),
         }
-        return {name: self._vanishing(e) for name, e in sets.items()}
-
-    def _vanishing(self, exponents):
-        """The equation that says that the largest exponent is zero."""
-        forms = list(dict.fromkeys(arrangements.primitive(self._form(e)) for e in exponents))
-        if len(forms) == 1:
-            return as_relation((forms[0], "="), self.symbols)
-        return sympy.Eq(sympy.Max(*exponents), 0, evaluate=False)
+        lines = {name: self._largest(exponents, "=") for name, exponents in sets.items()}
+        moving = scaling.prune(moving, branch.region, self.symbols)
+        beyond = any(arrangements.witness([*branch.region, (self._form(e), ">")], len(self.symbols)) for e in moving)
+        return lines | {EVOLVE: self._largest(moving, ">=" if beyond else "=")}
 
 
 def _inside(constraints, point):

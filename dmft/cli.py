@@ -158,7 +158,7 @@ def classes(
     if latex:
         print(report.latex(derivation), end="")
     elif json_:
-        print(json.dumps(report.to_json(derivation), indent=1, ensure_ascii=False))
+        print(json.dumps(report.to_json(derivation, layers=not one_plane), indent=1, ensure_ascii=False))
     else:
         header, *body = report.brief(derivation)
         table = Table(*header)

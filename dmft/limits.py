@@ -109,8 +109,8 @@ class Limits(_Derived):
 class DeepLimits(_Derived):
     """The derived space of scaling exponents of networks with any number of hidden layers.
 
-    `classify`, `named` and `band` work at any depth; `classes`, `lines` and access by name enumerate all classes, which with layer-wise rates
-    takes seconds for two hidden layers, half a minute for three, and grows by a factor of ten with each further one.
+    `classify`, `named` and `band` work at any depth; `classes`, `lines` and access by name enumerate all classes, which with layer-wise
+    rates takes seconds for two hidden layers, half a minute for three, and grows by a factor of ten with each further one.
 
     Attributes
     ----------
