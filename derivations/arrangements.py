@@ -35,10 +35,9 @@ class Cell:
 
 def affine(expression, symbols):
     """The form (c, a_1, ..., a_n) of a sympy expression that is affine in `symbols`; ValueError if it is not."""
-    gradient = [sympy.diff(expression, s) for s in symbols]
-    constant = sympy.expand(expression).subs(dict.fromkeys(symbols, 0))
-    numbers = [sympy.sympify(v) for v in (constant, *gradient)]
-    if not all(v.is_Rational for v in numbers):
+    terms = sympy.expand(expression).as_coefficients_dict()
+    numbers = [terms.pop(sympy.S.One, sympy.S.Zero), *(terms.pop(s, sympy.S.Zero) for s in symbols)]
+    if any(terms.values()) or not all(v.is_Rational for v in numbers):
         raise ValueError(f"{expression} is not affine in {', '.join(map(str, symbols))} with rational coefficients")
     return tuple(Fraction(int(v.p), int(v.q)) for v in numbers)
 

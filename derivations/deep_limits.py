@@ -56,6 +56,7 @@ from .scaling import CENTRED, MEAN
 
 Q_SIGMA, Q_ETA = sympy.symbols("q_sigma q_eta")
 _ZERO = sympy.Integer(0)
+_loss_derivatives = functools.cache(equations.loss_derivatives)
 _REGIMES = {"A": "kernel", "N": "kernel from F0", "F": "kernel from F0", "M": "feature learning"}
 
 
@@ -440,7 +441,7 @@ class Model:
             exponents=exponents,
             rules=(self.loss.rule(signature.initial), self.loss.rule(signature.trained)),
             equations=deep_equations.initial_function(depth)
-            | equations.loss_derivatives(self.loss, signature.initial, signature.trained)
+            | _loss_derivatives(self.loss, signature.initial, signature.trained)
             | survive,
             reasons=_reasons(branch, self.loss, signature, exponents),
             bounds=tuple(bounds),
