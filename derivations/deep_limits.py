@@ -6,12 +6,16 @@ with entries of order one in W(0), phi homogeneous of degree one, sigma = sigma*
 whose layers have initial scales s_l and raw rates is of this form: by homogeneity sigma is the product of the s_l and eta_l the raw
 rate over s_l^2 (`from_abc`), so layer-wise rates and layer-wise initial scales are the same freedom.
 
+Definitions (Golikov). Training is stable if from some step on the increments of the logits are, in powers of the width, as large as
+the logits, as long as the loss derivative does not vanish on all samples; logits may vanish or diverge. A limit model is the law of
+the trajectories over their size; two choices of exponents are in one class if their limit equations for the logits are the same.
+
 What is put in is `Network`: signals, increments and kernels in orders of magnitude. What comes out:
 
 * Increments stay bounded in the number of steps if and only if no circuit of their recursion grows. (Only if: a circuit of its max-plus
   linear part. If: on every piece of the region left by the circuits the recursion reaches a fixed point, else `_Growth` is raised.)
   So at most one layer forgets its initial weights.
-* Training does not leave the logits at initialization if and only if the step of some layer is as large as the initial logits.
+* Training leaves the initial logits if and only if the kernel of some layer gives steps as large as them.
 * In this band every piece on which power counting takes the same decisions has one limit; pieces with the same `Signature` are one
   class. A network of which the readout alone moves is linear in what moves: its kernel is stationary, whether or not its increments
   exceed its initial weights, and `identify_random_features` counts it once.
@@ -21,9 +25,10 @@ With one common exponent of the rates the classes are the same 13 at every depth
 
 Exact, hence proven, are the recursion's fixed points, the polyhedra, their number and dimensions, and the upper bounds that the
 recursion gives. That the bounds are attained (generic alignment; sums of squares do not cancel) and that the law of large numbers
-holds in each cell is power counting, checked on networks in the tests. Not covered: phi(z) = z, where all kernels are proportional,
-and odd phi, for which means of phi phi' vanish; phi that is not homogeneous, for which hidden scales are not a gauge: then impose order-one
-pre-activations, as `bounded_increments="hidden"` does for their increments.
+holds in each cell is power counting, checked on networks in the tests; that different signatures have different limits is generic (the
+kernels of the layers are linearly independent) and was checked on networks (the note, section 4). Not covered: phi(z) = z, where all
+kernels are proportional; odd phi, for which means of phi phi' vanish; phi that is not homogeneous, for which hidden scales are not a
+gauge: then impose pre-activations of order one, as `bounded_increments="hidden"` does for their increments.
 
 Source: theory/deep_classes.md; for one hidden layer arXiv 2006.06574.
 """
@@ -311,15 +316,16 @@ class Model:
         return found
 
     def at(self, point, tolerance=0):
-        """Signature at a point and its piece's branch, with the point moved so that forms within `tolerance` vanish; None outside."""
+        """Signature, branch and the point moved so that forms within `tolerance` vanish; None where training is not stable."""
         for branch in self.branches:
             program = functools.partial(_count_powers, branch.network, self.seen)
-            near = branching.snapped(point, [f for f, _ in branch.region], tolerance) if tolerance else point
-            if all(arrangements.holds(relation, arrangements.value(f, near)) for f, relation in branch.region):
-                if tolerance:
-                    answers = branching.Point(self.symbols, near)
-                    program(answers)
-                    near = branching.snapped(near, [*(f for f, _ in branch.region), *answers.asked], tolerance)
+            faces = [form for form, _ in branch.region]
+            near = branching.snapped(point, faces, tolerance)
+            if _inside(branch.region, near):
+                answers = branching.Point(self.symbols, near)
+                program(answers)
+                nearer = branching.snapped(near, [*faces, *answers.asked], tolerance)
+                near = nearer if _inside(branch.region, nearer) else near
                 outcome = program(branching.Point(self.symbols, near))
                 return outcome and (outcome.signature, branch, near)
         return None
@@ -593,6 +599,7 @@ def named_exponents(depth):
     return {
         "NTK": (sizes(half, half), (0, *[1] * hidden, 1)),
         "muP": (sizes(half, 1), mup),
+        "sym-default": (sizes(half, half), tuple(2 * size - half for size in sizes(half, half))),
         "muP, readout smaller by d^-1/2": (sizes(half, 3 * half), mup),
         "SP, rate 1/d": (sizes(half, half), (1,) * n),
         "SP, rate d^-1/2": (sizes(half, half), (half,) * n),
