@@ -10,11 +10,11 @@ Definitions (Golikov). Training is stable if from some step on the increments of
 the logits, as long as the loss derivative does not vanish on all samples; logits may vanish or diverge. A limit model is the law of
 the trajectories over their size; two choices of exponents are in one class if their limit equations for the logits are the same.
 
-What is put in is `Network`: signals, increments and kernels in orders of magnitude. What comes out:
+What is put in is `deep_network.Network`: signals, increments and kernels in orders of magnitude. What comes out:
 
 * Increments stay bounded in the number of steps if and only if no circuit of their recursion grows. (Only if: a circuit of its max-plus
-  linear part. If: on every piece of the region left by the circuits the recursion reaches a fixed point, else `_Growth` is raised.)
-  So at most one layer forgets its initial weights.
+  linear part. If: on every piece of the region left by the circuits the recursion reaches a fixed point, or `deep_network.Growth` would
+  be raised.) So at most one layer forgets its initial weights.
 * Training leaves the initial logits if and only if the kernel of some layer gives steps as large as them.
 * In this band every piece on which power counting takes the same decisions has one limit; pieces with the same `Signature` are one
   class. A network of which the readout alone moves is linear in what moves: its kernel is stationary, whether or not its increments
@@ -41,116 +41,25 @@ from fractions import Fraction
 import sympy
 
 from . import arrangements, branching, deep_equations, equations, scaling
+from .deep_network import ZERO, Network, count_powers
 from .limit_classes import (
     EVOLVE,
     INITIAL,
     KERNELS,
     PERSISTS,
-    PROPERTIES,
     REGIMES,
     Derivation,
     LimitClass,
     Reason,
-    Signature,
     as_relation,
     irredundant,
     reduced,
 )
 from .losses import LOSSES
-from .scaling import CENTRED, MEAN
 
 Q_SIGMA, Q_ETA = sympy.symbols("q_sigma q_eta")
-_ZERO = sympy.Integer(0)
 _loss_derivatives = functools.cache(equations.loss_derivatives)
 _REGIMES = {"A": "kernel", "N": "kernel from F0", "F": "kernel from F0", "M": "feature learning"}
-
-
-class _Growth(Exception):
-    """Increments that grow with the number of steps."""
-
-
-@dataclass(frozen=True)
-class Network:
-    """The model in orders of magnitude.
-
-    The growth of layer l, `growth[l]`, is the exponent of what its weights do to a signal over what the initial ones do, not
-    negative: a sum is as large as its largest term. By homogeneity signals grow by it forward and backward.
-
-    Attributes
-    ----------
-    scale : sympy.Expr
-        Exponent of sigma.
-    rates : tuple of sympy.Expr
-        Exponents of the reduced learning rates, one for each weight layer.
-    gain : sympy.Expr
-        Exponent of the loss derivative.
-    """
-
-    scale: sympy.Expr
-    rates: tuple
-    gain: sympy.Expr = _ZERO
-
-    @property
-    def layers(self):
-        """Names of the weight layers."""
-        return tuple(str(j) for j in range(1, len(self.rates) + 1))
-
-    def forward(self, growth):
-        """Exponents of the signal that enters each layer: initial rows are centred, so every hidden matrix adds a centred sum."""
-        signal, entering = _ZERO, {}
-        for layer in self.layers:
-            entering[layer] = signal
-            signal += growth[layer] + (CENTRED if layer in self.layers[1:] else 0)
-        return entering
-
-    def backward(self, growth):
-        """Exponents of df/dh over sigma for the output h of each layer, which is f over sigma itself for the last."""
-        *hidden, readout = self.layers
-        signal, leaving = growth[readout], {readout: _ZERO}
-        for layer in reversed(hidden):
-            leaving[layer] = signal
-            signal += growth[layer] + CENTRED
-        return leaving
-
-    def increments(self, growth):
-        """Exponents of one more update of every layer, over its initial weights.
-
-        The update is the outer product of what leaves and what enters. On a signal like that which entered, a hidden layer's update
-        sums squares, with a mean, its initial rows a centred sum; the input has a fixed dimension, the readout a single row.
-        """
-        entering, leaving = self.forward(growth), self.backward(growth)
-        driven = self.scale + self.gain
-        return {
-            layer: driven + rate + leaving[layer] + entering[layer] + (MEAN - CENTRED if layer in self.layers[1:-1] else 0)
-            for layer, rate in zip(self.layers, self.rates)
-        }
-
-    def logits(self):
-        """Exponent of the initial logits, a centred sum."""
-        still = dict.fromkeys(self.layers, _ZERO)
-        return self.scale + self.forward(still)[self.layers[-1]] + CENTRED
-
-    def kernels(self, growth):
-        """Exponents of the tangent kernel of each layer: squared norms of what enters and of what leaves, sums with a mean."""
-        entering, leaving = self.forward(growth), self.backward(growth)
-        norms = {layer: MEAN * ((layer in self.layers[1:]) + (layer in self.layers[:-1])) for layer in self.layers}
-        return {
-            layer: 2 * self.scale + rate + 2 * entering[layer] + 2 * leaving[layer] + norms[layer]
-            for layer, rate in zip(self.layers, self.rates)
-        }
-
-    def changes(self, layer):
-        """The layers whose movement changes the kernel of a layer: by what enters, by what leaves, and by phi' behind the layer."""
-        return self.layers[:-1] if layer == self.layers[-1] else self.layers
-
-
-@dataclass(frozen=True)
-class _Outcome:
-    """What power counting finds on a piece."""
-
-    signature: Signature
-    properties: tuple
-    exponents: dict  # of sets: the largest counts
 
 
 @dataclass(frozen=True)
@@ -160,70 +69,6 @@ class _Branch:
     network: Network
     circuits: tuple
     region: tuple  # (form, relation)
-
-
-def _recursion(network, answers):
-    """Exponents of the increments, to which the recursion converges, and the growth of the layers that goes with them."""
-    total, growth = None, dict.fromkeys(network.layers, _ZERO)
-    for _ in range(len(network.layers) + 2):
-        updates = network.increments(growth)
-        grown = {layer: e if total is None or answers.exceeds(e, total[layer]) else total[layer] for layer, e in updates.items()}
-        if grown == total:
-            return total, growth
-        total = grown
-        growth = {layer: e if answers.exceeds(e, _ZERO) else _ZERO for layer, e in total.items()}
-    raise _Growth
-
-
-def _kernel_changes(network, increments, growth, largest):
-    """Exponents of the change of the tangent kernel over the largest one, where kernels are stationary.
-
-    By the symmetry of the readout's law means change at second order in the increments, fluctuations of the sum over neurons at first
-    order. Where phi has a kink, a fraction of its derivatives flips, of the order of the increments, with random sign.
-    """
-    smooth, kink = set(), set()
-    for layer, kernel in network.kernels(growth).items():
-        kernel -= largest
-        for mover in network.changes(layer):
-            u = increments[mover]
-            smooth |= {kernel} if growth[mover] else {kernel + 2 * u, kernel + u + CENTRED - MEAN}
-            if network.layers[-1] not in (layer, mover) and not growth[mover]:
-                kink.add(kernel + (u - MEAN) * CENTRED)
-    return smooth, kink
-
-
-def _count_powers(network, seen, answers):
-    """Power counting at the point or on the piece for which `answers` speaks; None where the logits stay at initialization.
-
-    With `seen`, the movement of a layer counts if it changes the tangent kernel, else always.
-    """
-    increments, growth = _recursion(network, answers)
-    kernels, initial = network.kernels(growth), network.logits()
-    largest = answers.largest(kernels)
-    kernel = kernels[largest[0]]
-    step = kernel + network.gain
-    persists = answers.sign(step - initial)
-    if persists < 0:
-        return None
-    movers = [m for m in network.layers if not seen or any(m in network.changes(layer) for layer in largest)]
-    evolves = any(not answers.exceeds(_ZERO, increments[m]) for m in movers)
-    if evolves:
-        regime, layers = "M", tuple((layer, answers.sign(e)) for layer, e in increments.items())
-    else:
-        regime, layers = "A" if persists else "F" if network.gain else "N", tuple((layer, 0) for layer in largest)
-    signature = Signature(REGIMES.index(regime), layers, answers.sign(initial), answers.sign(step))
-    holds = {INITIAL: signature.initial == 0, KERNELS: answers.sign(kernel) == 0, PERSISTS: signature.persists, EVOLVE: evolves}
-    smooth, kink = ({_ZERO},) * 2 if evolves else _kernel_changes(network, increments, growth, kernel)
-    tied = {kernels[layer] for layer in largest}
-    exponents = {
-        "initial logits": {initial},
-        "logits": {e + network.gain for e in tied},
-        "tangent kernel": tied,
-        "relative kernel change": smooth,
-        "relative kernel change, phi with a kink": smooth | kink,
-    }
-    exponents |= {f"increments of {layer}": {e} for layer, e in increments.items()}
-    return _Outcome(signature, tuple(name for name in PROPERTIES if holds[name]), exponents)
 
 
 class Model:
@@ -256,7 +101,7 @@ class Model:
         if self.loss.bounded:
             return (self._branch(self.network, []),)
         initial = self.network.logits()
-        kernels = self.network.kernels(dict.fromkeys(self.network.layers, _ZERO))
+        kernels = self.network.kernels(dict.fromkeys(self.network.layers, ZERO))
         feedback = [(tuple(-v for v in self._form(e)), ">=") for e in kernels.values()]
         below = (tuple(-v for v in self._form(initial)), ">=")
         return (
@@ -268,7 +113,7 @@ class Model:
         """Where no circuit of the max-plus linear part of the recursion grows: layers that grow one at a time."""
         size = len(self.symbols)
         unknowns = {layer: sympy.Symbol(f"u_{layer}") for layer in network.layers}
-        grown = dict.fromkeys(network.layers, _ZERO)
+        grown = dict.fromkeys(network.layers, ZERO)
         updated = {layer: set() for layer in network.layers}
         for source, symbol in unknowns.items():
             for target, exponent in network.increments(grown | {source: symbol}).items():
@@ -296,7 +141,7 @@ class Model:
 
     def _edges(self, branch):
         network = branch.network
-        kernels = network.kernels(dict.fromkeys(network.layers, _ZERO))
+        kernels = network.kernels(dict.fromkeys(network.layers, ZERO))
         return [e + network.gain - network.logits() for e in kernels.values()]
 
     def _largest(self, exponents, relation):
@@ -311,14 +156,14 @@ class Model:
         """All pieces of the band (list of (_Branch, branching.Piece))."""
         found = []
         for branch in self.branches:
-            program = functools.partial(_count_powers, branch.network, self.seen)
+            program = functools.partial(count_powers, branch.network, self.seen)
             found += [(branch, piece) for piece in branching.pieces(program, self.symbols, branch.region) if piece.result]
         return found
 
     def at(self, point, tolerance=0):
         """Signature, branch and the point moved so that forms within `tolerance` vanish; None where training is not stable."""
         for branch in self.branches:
-            program = functools.partial(_count_powers, branch.network, self.seen)
+            program = functools.partial(count_powers, branch.network, self.seen)
             faces = [form for form, _ in branch.region]
             near = branching.snapped(point, faces, tolerance)
             if _inside(branch.region, near):
@@ -355,7 +200,7 @@ class Model:
 
     def _around(self, branch, signature, point):
         """The pieces of a class, from one to the next across the faces of each."""
-        program = functools.partial(_count_powers, branch.network, self.seen)
+        program = functools.partial(count_powers, branch.network, self.seen)
         pieces, points = {}, [point]
         while points:
             start = points.pop()
@@ -465,7 +310,7 @@ class Model:
         return Derivation(self.loss, self.symbols, self.band, self._lines(), classes, tuple(piece for _, piece in self.pieces))
 
     def _lines(self):
-        branch, zero = self.branches[0], dict.fromkeys(self.network.layers, _ZERO)
+        branch, zero = self.branches[0], dict.fromkeys(self.network.layers, ZERO)
         moving = set()
         for owner, piece in self.pieces:
             if owner is branch:
