@@ -35,10 +35,9 @@ class Cell:
 
 def affine(expression, symbols):
     """The form (c, a_1, ..., a_n) of a sympy expression that is affine in `symbols`; ValueError if it is not."""
-    gradient = [sympy.diff(expression, s) for s in symbols]
-    constant = sympy.expand(expression).subs(dict.fromkeys(symbols, 0))
-    numbers = [sympy.sympify(v) for v in (constant, *gradient)]
-    if not all(v.is_Rational for v in numbers):
+    terms = sympy.expand(expression).as_coefficients_dict()
+    numbers = [terms.pop(sympy.S.One, sympy.S.Zero), *(terms.pop(s, sympy.S.Zero) for s in symbols)]
+    if any(terms.values()) or not all(v.is_Rational for v in numbers):
         raise ValueError(f"{expression} is not affine in {', '.join(map(str, symbols))} with rational coefficients")
     return tuple(Fraction(int(v.p), int(v.q)) for v in numbers)
 
@@ -135,7 +134,22 @@ def _between(low, high):
 
 def rank(forms):
     """Rank of the linear parts."""
-    return sympy.Matrix([list(map(sympy.Rational, form[1:])) for form in forms]).rank() if forms else 0
+    rows = []
+    for _, *slopes in forms:
+        for pivot, row in rows:
+            slopes = [a - slopes[pivot] * b for a, b in zip(slopes, row)]
+        pivot = next((j for j, v in enumerate(slopes) if v), None)
+        if pivot is not None:
+            rows.append((pivot, [v / slopes[pivot] for v in slopes]))
+    return len(rows)
+
+
+def primitive(form):
+    """The positive multiple whose slopes are coprime integers."""
+    slopes = [Fraction(v) for v in form[1:]]
+    common = math.lcm(*(v.denominator for v in slopes))
+    factor = Fraction(common, math.gcd(*(int(v * common) for v in slopes)))
+    return tuple(factor * v for v in form)
 
 
 def cells(forms, allowed, size):

@@ -37,7 +37,7 @@ def kernel_regime(constants, layers, persists):
     return {
         "kernel": Eq(K(x, x2), sympy.factor(sum(Symbol(f"kappa{constants[layer]}") * terms[layer] for layer in layers))),
         "start": Eq(f(0, x), F0(x) if persists else Integer(0)),
-        "step": Eq(f(k + 1, x), f(k, x) - _mean(K(x, X[i]) * c(i, k))),
+        "step": Eq(f(k + 1, x), f(k, x) - mean(K(x, X[i]) * c(i, k))),
     }
 
 
@@ -58,7 +58,7 @@ def measure_regime(constants, moves):
     forgotten = [layer for layer, sign in moves.items() if sign > 0]
     for layer, sign in moves.items():
         weight, field = fields[layer]
-        change = -Symbol(f"lambda{constants[layer]}") * _mean(c(i, k) * field(k)) if sign >= 0 else Integer(0)
+        change = -Symbol(f"lambda{constants[layer]}") * mean(c(i, k) * field(k)) if sign >= 0 else Integer(0)
         if forgotten:
             first = change.subs(k, 0) if layer in forgotten else weight(0)
             equations[f"first step of {layer}"] = Eq(weight(1), first)
@@ -66,5 +66,6 @@ def measure_regime(constants, moves):
     return equations | {"logits": Eq(f(k, x), Symbol("beta") * E(a(k) * phi(w(k) * x)))}
 
 
-def _mean(summand):
+def mean(summand):
+    """Mean over the samples."""
     return Sum(summand, (i, 1, n)) / n

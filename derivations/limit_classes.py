@@ -144,8 +144,8 @@ class Derivation:
     lines : dict of {str: sympy.Boolean}
         For each of `PROPERTIES` the equation of the points on which it holds, if they are stable and loss derivatives of order one.
     classes : tuple of LimitClass
-    cells : tuple of arrangements.Cell
-        Of the arrangement of all forms; classes are unions of cells.
+    cells : tuple of arrangements.Cell or branching.Piece
+        Convex sets of which the classes are unions: of the arrangement of all forms, or where power counting decides alike.
     """
 
     loss: Loss

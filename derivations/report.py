@@ -2,14 +2,17 @@
 
 import sympy
 
-from .shallow import PROPERTIES
+from .limit_classes import PROPERTIES
 
 _HEADER = ("class", "limit", "dim", "conditions", "e0", "e1", "kernel change", "first derivative", "later", "holds")
 _SHOWN = ("initial logits", "logits", "relative kernel change")
 
 
-def to_json(derivation):
-    """Everything derived, as nested dictionaries of strings that `sympy.sympify` reads, numbers and lists."""
+def to_json(derivation, layers=False):
+    """Everything derived, as nested dictionaries of strings that `sympy.sympify` reads, numbers and lists.
+
+    With `layers`, of every class also the layers that act and those that forget their initial weights.
+    """
     loss = derivation.loss
     return {
         "loss": loss.name,
@@ -31,6 +34,7 @@ def to_json(derivation):
                 "equations": {name: str(e) for name, e in c.equations.items()},
                 "reasons": list(map(str, c.reasons)),
             }
+            | ({"layers": list(c.layers), "forgotten": list(c.forgotten)} if layers else {})
             for c in derivation.classes
         ],
     }

@@ -148,19 +148,22 @@ def reproduce(
 @app.command()
 def classes(
     loss: Annotated[str, typer.Option(help="logistic, hinge, mse or softmax.")] = "logistic",
+    depth: Annotated[int, typer.Option(help="Number of hidden layers.")] = 1,
+    rates: Annotated[str, typer.Option(help="common or layer-wise: exponents of the learning rates.")] = "common",
     latex: Annotated[bool, typer.Option("--latex", help="Table and equations as LaTeX.")] = False,
     json_: Annotated[bool, typer.Option("--json", help="Everything derived, as JSON.")] = False,
 ):
-    """Derive the stable infinite-width limits of networks with one hidden layer."""
+    """Derive the stable infinite-width limits of networks with one hidden layer or several."""
     from derivations import report
 
     if latex and json_:
         raise ValueError("latex and json exclude each other; give one of them")
-    derivation = dmft.limits.shallow(loss).derivation
+    one_plane = depth == 1 and rates == "common"
+    derivation = (dmft.limits.shallow(loss) if one_plane else dmft.limits.deep(depth, rates, loss)).derivation
     if latex:
         print(report.latex(derivation), end="")
     elif json_:
-        print(json.dumps(report.to_json(derivation), indent=1, ensure_ascii=False))
+        print(json.dumps(report.to_json(derivation, layers=not one_plane), indent=1, ensure_ascii=False))
     else:
         header, *body = report.brief(derivation)
         table = Table(*header)

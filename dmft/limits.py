@@ -1,6 +1,7 @@
-"""Infinite-width limits of networks with one hidden layer: which exist, and to which one a pair of scaling exponents leads.
+"""Infinite-width limits of networks: which exist, and to which one a choice of scaling exponents leads.
 
-Everything is derived by `derivations.shallow`. Source: theory/shallow_limits.md; arXiv 2006.06574.
+Everything is derived, by `derivations.shallow` for one hidden layer and `derivations.deep_limits` for any number of them.
+Source: theory/shallow_limits.md; theory/deep_classes.md; arXiv 2006.06574.
 """
 
 import functools
@@ -9,14 +10,16 @@ from fractions import Fraction
 
 import sympy
 
-from derivations import arrangements
+from derivations import arrangements, deep_limits
 from derivations import shallow as _derivation
+from derivations.deep_limits import from_abc
+from derivations.limit_classes import REGIMES
 from derivations.losses import LOSSES
 from derivations.shallow import Derivation, LimitClass
 
 from . import checks
 
-__all__ = ["LimitClass", "Limits", "NAMED_POINTS", "shallow"]
+__all__ = ["DeepLimits", "LimitClass", "Limits", "NAMED_POINTS", "deep", "from_abc", "shallow"]
 
 #: Parameterizations that have a name, by their exponents (q_sigma, q_eta). IC-MF trains as MF does and adds a fixed function.
 NAMED_POINTS = {
@@ -29,21 +32,12 @@ _TOLERANCE = 1e-12
 _RELATIONS = {sympy.Eq: "=", sympy.Lt: "<", sympy.Le: "<=", sympy.Gt: ">", sympy.Ge: ">="}
 
 
-@dataclass(frozen=True)
-class Limits:
-    """The derived plane of scaling exponents for one loss.
-
-    Attributes
-    ----------
-    derivation : derivations.shallow.Derivation
-    """
-
-    derivation: Derivation
-    named_points = NAMED_POINTS
+class _Derived:
+    """What all derived limits offer; `derivation` holds the rest."""
 
     @property
     def symbols(self):
-        """(q_sigma, q_eta), the symbols of all conditions."""
+        """The symbols of all conditions, in the order of the exponents of `classify`."""
         return self.derivation.symbols
 
     @property
@@ -53,56 +47,13 @@ class Limits:
 
     @property
     def lines(self):
-        """For each property of a limit the equation of the line on which it holds (dict of {str: sympy.Eq})."""
+        """For each property of a limit the equation of the stable points at which it holds (dict of {str: sympy.Eq})."""
         return self.derivation.lines
 
     @property
     def classes(self):
         """The limit models (tuple of LimitClass)."""
         return self.derivation.classes
-
-    def classify(self, *exponents, **named):
-        """The limit model at given exponents.
-
-        Parameters
-        ----------
-        *exponents, **named : int, fraction, sympy.Rational, str or float
-            Of `symbols`, in their order or by name: q_sigma and q_eta. Exact, unless one is a float: then a form of them below 1e-12 counts
-            as zero.
-
-        Returns
-        -------
-        LimitClass or None
-            None outside the band.
-
-        Raises
-        ------
-        TypeError, ValueError
-            If an exponent is not a finite real number, or there are too few or too many.
-        """
-        point = self._point(exponents, named)
-        tolerance = _TOLERANCE if any(isinstance(v, float) for v in point) else 0
-        return self.derivation.classify(tuple(map(Fraction, point)), tolerance)
-
-    def _point(self, exponents, named={}):
-        names = [str(symbol) for symbol in self.symbols]
-        given = dict(zip(names, exponents)) | named
-        if len(exponents) + len(named) != len(names) or set(given) != set(names):
-            raise TypeError(f"exponents must be those of {', '.join(names)}; got {len(exponents)} and {', '.join(named) or 'none'} by name")
-        return tuple(checks.exponent(name, given[name]) for name in names)
-
-    def _values(self, exponents):
-        return {symbol: sympy.Rational(Fraction(value)) for symbol, value in zip(self.symbols, self._point(exponents))}
-
-    def exponent(self, limit, name, *exponents):
-        """The value of one of `limit.exponents`, for example "logits", at exponents of its class (float)."""
-        return float(sympy.sympify(limit.exponents[name]).subs(self._values(exponents)))
-
-    def violation(self, *exponents):
-        """In words, which conditions exponents outside the band violate."""
-        values = self._values(exponents)
-        alternatives = self.band.args if isinstance(self.band, sympy.Or) else (self.band,)
-        return "; or else ".join(" and ".join(_violations(alternative, values)) for alternative in alternatives)
 
     def clip(self, conditions, polygon):
         """Corners of the part of a convex polygon on which sympy conditions hold up to their boundary; points are (q_sigma, q_eta)."""
@@ -113,8 +64,175 @@ class Limits:
         names = [c.name for c in self.classes]
         return self.classes[names.index(checks.choice("name", name, names))]
 
+    def _given(self, q_sigma, q_eta):
+        """Exponents by the names of their arguments, in the order of `symbols`."""
+        layers = len(self.symbols) - 1
+        if layers == 1:
+            return {"q_sigma": q_sigma, "q_eta": q_eta}
+        allowed = f"a sequence of {layers} exponents, one for each weight layer"
+        try:
+            values = {f"q_eta[{j}]": value for j, value in enumerate(() if isinstance(q_eta, str) else q_eta)}
+        except TypeError:
+            checks.fail("q_eta", q_eta, allowed, TypeError)
+        if len(values) != layers:
+            checks.fail("q_eta", q_eta, allowed)
+        return {"q_sigma": q_sigma} | values
+
+
+def _point(values):
+    """Exponents, by the names of their arguments, as fractions; and the tolerance that goes with them."""
+    point = [checks.exponent(name, value) for name, value in values.items()]
+    return tuple(map(Fraction, point)), _TOLERANCE if any(isinstance(v, float) for v in point) else 0
+
+
+@dataclass(frozen=True)
+class Limits(_Derived):
+    """The derived space of scaling exponents of networks with one hidden layer for one loss.
+
+    Attributes
+    ----------
+    derivation : derivations.shallow.Derivation
+    """
+
+    derivation: Derivation
+    named_points = NAMED_POINTS
+
+    def classify(self, q_sigma, q_eta):
+        """The limit model of a choice of exponents.
+
+        Parameters
+        ----------
+        q_sigma : int, fraction, sympy.Rational, str or float
+            Exponent of sigma.
+        q_eta : the same, or with layer-wise rates a pair of them
+            Exponent of the reduced learning rate, or those of the output weights and of the input weights. Exact, unless one is a
+            float: then forms below 1e-12 count as zero.
+
+        Returns
+        -------
+        LimitClass or None
+            None outside the band.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If an exponent is not a finite real number, or if the number of exponents is wrong.
+        """
+        return self.derivation.classify(*_point(self._given(q_sigma, q_eta)))
+
+    def _values(self, q_sigma, q_eta):
+        point, _ = _point(self._given(q_sigma, q_eta))
+        return dict(zip(self.symbols, map(sympy.Rational, point)))
+
+    def exponent(self, limit, name, q_sigma, q_eta):
+        """The value of one of `limit.exponents`, for example "logits", at exponents of its class (float)."""
+        return float(sympy.sympify(limit.exponents[name]).subs(self._values(q_sigma, q_eta)))
+
+    def violation(self, q_sigma, q_eta):
+        """In words, which conditions exponents outside the band violate."""
+        values = self._values(q_sigma, q_eta)
+        alternatives = self.band.args if isinstance(self.band, sympy.Or) else (self.band,)
+        return "; or else ".join(" and ".join(_violations(alternative, values)) for alternative in alternatives)
+
     def __repr__(self):
         return f"Limits(loss={self.derivation.loss.name!r}, {len(self.classes)} classes: {' '.join(c.name for c in self.classes)})"
+
+
+@dataclass(frozen=True)
+class DeepLimits(_Derived):
+    """The derived space of scaling exponents of networks with any number of hidden layers.
+
+    `classify`, `named` and `band` work at any depth; `classes`, `lines` and access by name enumerate all classes, which with layer-wise
+    rates takes seconds for two hidden layers, half a minute for three, and grows by a factor of ten with each further one.
+
+    Attributes
+    ----------
+    depth : int
+    rates : {"common", "layer-wise"}
+    model : derivations.deep_limits.Model
+    """
+
+    depth: int
+    rates: str
+    model: deep_limits.Model
+
+    @functools.cached_property
+    def derivation(self):
+        """derivations.limit_classes.Derivation of all classes."""
+        return self.model.derivation()
+
+    @property
+    def symbols(self):
+        """(q_sigma, q_eta), or q_sigma and q_eta_1 ... q_eta_n."""
+        return self.model.symbols
+
+    @property
+    def band(self):
+        """Where training is stable, as a sympy condition."""
+        return self.model.band
+
+    def classify(self, q_sigma, q_eta):
+        """The limit model of a choice of exponents; cheap at any depth.
+
+        Parameters
+        ----------
+        q_sigma : int, fraction, sympy.Rational, str or float
+            Exponent of sigma, the product of all initial scales.
+        q_eta : the same, or with layer-wise rates a sequence of them
+            Exponents of the reduced learning rate (raw rate over squared initial scale), one for each of the depth + 1 weight layers.
+            Exact, unless one is a float: then forms below 1e-12 count as zero.
+
+        Returns
+        -------
+        LimitClass or None
+            None outside the band.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If an exponent is not a finite real number, or if the number of exponents is wrong.
+        """
+        return self.model.classify(*_point(self._given(q_sigma, q_eta)))
+
+    @functools.cached_property
+    def named_points(self):
+        """Parameterizations that have a name, by their exponents, as far as these belong to the space (dict of {tuple: tuple of str})."""
+        points = {}
+        for name, (A, E) in deep_limits.named_exponents(self.depth).items():
+            q_sigma, q_eta = from_abc(A, E)
+            if self.rates == "layer-wise" or len(set(q_eta)) == 1:
+                point = (q_sigma, *(q_eta if self.rates == "layer-wise" else q_eta[:1]))
+                points[point] = (*points.get(point, ()), name)
+        return points
+
+    def named(self):
+        """Class of each named parameterization, None for one that is unstable or stays at initialization (dict of {str: str})."""
+        found = {}
+        for point, names in self.named_points.items():
+            at = self.model.at(point)
+            found |= dict.fromkeys(names, at and self.model.name(at[0]))
+        return found
+
+    def types(self, forgotten=False):
+        """Classes without regard to which layers act: names of classes by regime and signs of the exponents of the logits.
+
+        Parameters
+        ----------
+        forgotten : bool
+            Count dynamics in which a layer forgets its initial weights as a regime "P" of its own; else it is "M", kernels evolve.
+
+        Returns
+        -------
+        dict of {(str, (int, int)): tuple of str}
+        """
+        found = {}
+        for c in self.classes:
+            regime = "P" if forgotten and c.forgotten else next(letter for letter in REGIMES if c.name.startswith(letter))
+            found[regime, c.signs] = (*found.get((regime, c.signs), ()), c.name)
+        return found
+
+    def __repr__(self):
+        return f"DeepLimits(depth={self.depth}, rates={self.rates!r}, loss={self.model.loss.name!r})"
 
 
 def shallow(loss="logistic", rates="common"):
@@ -148,3 +266,45 @@ def _violations(conditions, values):
 @functools.cache
 def _shallow(loss, rates):
     return Limits(_derivation.derive(loss, rates))
+
+
+def deep(depth, rates="common", loss="logistic", *, identify_random_features=True, bounded_increments=False):
+    """The stable limits of networks with `depth` hidden layers under gradient descent, derived once and kept.
+
+    f(x) = sigma W^n phi(W^L ... phi(W^1 x)), L = depth, n = L + 1, with entries of order one in W(0) and phi homogeneous. With one common
+    rate there are 13 limits at every depth, with layer-wise rates 13 (2^n - 1) + 5 n 2^(n-1) - 10: 49, 141, 345 for L = 1, 2, 3.
+
+    Parameters
+    ----------
+    depth : int
+    rates : {"common", "layer-wise"}
+        One exponent of the reduced learning rate, or one for each weight layer.
+    loss : {"logistic", "hinge", "mse", "softmax"}
+    identify_random_features : bool
+        Count a network of which only the readout moves once, whether or not its increments reach its initial weights: then it is linear
+        in what moves. Without it the numbers are 59, 151, 355.
+    bounded_increments : {False, True, "hidden"}
+        Count only dynamics in which no layer forgets its initial weights (34, 86, 190), or no layer but the readout (39, 101, 225), as is
+        natural if phi is not homogeneous.
+
+    Returns
+    -------
+    DeepLimits
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is not one of these.
+    """
+    depth = checks.integer("depth", depth, 1)
+    checks.choice("rates", rates, ("common", "layer-wise"))
+    checks.choice("loss", loss, tuple(LOSSES))
+    identify = checks.flag("identify_random_features", identify_random_features)
+    if bounded_increments not in (False, True, "hidden"):
+        checks.fail("bounded_increments", bounded_increments, "False, True or 'hidden'")
+    return _deep(depth, rates, loss, identify, bounded_increments)
+
+
+@functools.cache
+def _deep(depth, rates, loss, identify, bounded):
+    return DeepLimits(depth, rates, deep_limits.model(depth, rates, loss, identify, bounded))

@@ -38,7 +38,7 @@ class Scaling:
 
 def scaling(network, loss):
     """The `Scaling` of a `ShallowNet`."""
-    limit = stable_limits(network, loss).classify(*_exponents(network))
+    limit = stable_limits(network, loss).classify(network.q_sigma, network.q_eta)
     if limit is None:
         return Scaling(None)
     if network.corrected:
@@ -49,7 +49,7 @@ def scaling(network, loss):
 def exponent(network, loss, name):
     """The derived power of the width of one of `LimitClass.exponents` of a stable network."""
     found = stable_limits(network, loss)
-    return found.exponent(found.classify(*_exponents(network)), name, *_exponents(network))
+    return found.exponent(found.classify(network.q_sigma, network.q_eta), name, network.q_sigma, network.q_eta)
 
 
 def stable_limits(network, loss):
@@ -57,11 +57,7 @@ def stable_limits(network, loss):
     return limits.shallow(loss, rates="layer-wise" if isinstance(network.q_eta, tuple) else "common")
 
 
-def _exponents(network):
-    return network.q_sigma, *(network.q_eta if isinstance(network.q_eta, tuple) else (network.q_eta,))
-
-
 def refuse_unstable(network, loss, remedy):
     """Raise the ValueError that says which condition of the stable band the exponents of a network violate."""
-    violation = stable_limits(network, loss).violation(*_exponents(network))
+    violation = stable_limits(network, loss).violation(network.q_sigma, network.q_eta)
     raise ValueError(f"q_sigma and q_eta must be exponents of stable training, which needs {violation}. {remedy}")

@@ -235,7 +235,7 @@ def test_default_scaling_is_recognised_and_solved():
     """Library defaults lie on the edge alpha_a + alpha_w = 0, where the initial output weights are forgotten."""
     net = dmft.ShallowNet.default()
     solved = solve(net, samples=2**10)
-    assert solved.report["limit"] == "M[a*w]4" and dmft.limits.shallow(rates="layer-wise").classify("-1/2", 1, 0).forgotten == ("a",)
+    assert solved.report["limit"] == "M[a*w]4" and dmft.limits.shallow(rates="layer-wise").classify("-1/2", (1, 0)).forgotten == ("a",)
     assert net == dmft.ShallowNet("-1/2", (1, 0)) and dmft.ShallowNet("-1/2", ("1/2", 0.5)) == dmft.ShallowNet.sym_default()
 
 
