@@ -30,6 +30,8 @@ _exports = {
     "Ensemble": "simulate",
     "compare": "compare",
     "Verdict": "compare",
+    "parameterization": "parameterizations",
+    "ABC": "parameterizations",
     "about": "about",
     "SolverError": "errors",
     "StorageError": "errors",
