@@ -39,11 +39,6 @@ class ActivationClass:
     growth: int = 1
     linear: bool = False
 
-    @property
-    def degenerate(self):
-        """Whether phi(h) is linear in h at leading order where h is small, so that its mean over neurons vanishes (rule R6)."""
-        return self.linear or (self.degree is None and not self.offset)
-
     def __str__(self):
         if self.linear:
             return "linear"

@@ -115,7 +115,7 @@ class Exponent:
 
 def order(value):
     """A power of the width m as text."""
-    return "0" if value == ZERO_ORDER else "1" if value == 0 else "m" if value == 1 else f"m^{value}" if value > 0 else f"m^({value})"
+    return "0" if value == ZERO_ORDER else "1" if value == 0 else "m" if value == 1 else f"m^({value})"
 
 
 @dataclass(frozen=True)
@@ -225,6 +225,8 @@ def power_counting(network, activation, steps=2):
     network : Scaling
     activation : activations.ActivationClass
     steps : int
+        Fewer are counted if phi is not homogeneous and a preactivation grows with the width: where phi saturates, signals are sparse
+        and their coordinates of no common order.
 
     Returns
     -------
@@ -241,9 +243,10 @@ def power_counting(network, activation, steps=2):
         for layer in range(1, depth + 1):
             found += _forward(network, activation, matrices.get(layer), history, layer)
         found += _logits(network, readout, history, found)
-        for layer in range(depth, 0, -1) if t < steps else ():
+        if t == steps or (activation.degree is None and any(h.total.size > 0 for h in history[-1].h.values())):
+            return Counting(network, activation, t, tuple(found))
+        for layer in range(depth, 0, -1):
             found += _backward(network, activation, readout, matrices.get(layer + 1), history, layer)
-    return Counting(network, activation, steps, tuple(found))
 
 
 def _forward(network, activation, matrix, history, layer):

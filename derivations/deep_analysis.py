@@ -39,6 +39,11 @@ class Analysis:
         return self.counting.scaling
 
     @property
+    def first_updates(self):
+        """Exponents of what the first update of each layer's own weights and bias adds to its output, layer by layer."""
+        return (*self.counting.values("update of h", 1), *self.counting.values("update of f", 1))
+
+    @property
     def reasons(self):
         """Why the exponents at initialization and of the updates are what they are, then the verdict."""
         shown = [("h", 0), ("f", 0), ("dh", 0), *((f"{kind} of {s}", t) for t in (1, 2) for kind, s in (("update", "h"), ("change", "f")))]
@@ -54,7 +59,8 @@ def analyze(network, activation):
     bounds = induction.aligned(network, activation, _SETTLED)
     proven = bounds.for_all_times and bounds.change_of_f < 0
     regime, verdict = _verdict(counting, proven, bounds)
-    return Analysis(counting, regime, proven and regime == TRIVIAL, classification, (*verdict, *_first_step(counting), *_yang_hu(classification)))
+    reasons = (*verdict, *_late(counting, regime), *_yang_hu(classification))
+    return Analysis(counting, regime, proven and regime == TRIVIAL, classification, reasons)
 
 
 def _verdict(counting, proven, bounds):
@@ -78,14 +84,14 @@ def _verdict(counting, proven, bounds):
     return FEATURES, [because, Reason(f"preactivations of layers {layers} change by order one", "features are learned")]
 
 
-def _first_step(counting):
-    """Layers that the first update does not move although later ones may."""
-    depth = counting.scaling.depth
-    late = [e for e in counting.exponents if e.signal == "update of h" and e.step == 1 and e.value < 0]
-    if late and counting.value("change of h", depth, counting.steps) == 0:
-        sizes = ", ".join(f"{e.layer} by {deep.order(e.value)}" for e in late)
-        return [Reason(f"the first update moves layers {sizes} only", "they start to learn later than the others")]
-    return []
+def _late(counting, regime):
+    """Layers that learn features, but not from the first update."""
+    final = counting.values("change of h", counting.steps)
+    late = [e for e in counting.exponents if e.signal == "change of h" and e.step == 1 and e.value < 0 and final[e.layer - 1] == 0]
+    if regime != FEATURES or not late:
+        return []
+    sizes = ", ".join(f"layer {e.layer} by {deep.order(e.value)}" for e in late)
+    return [Reason(f"the first step moves {sizes} only", "a part of the network learns later than the rest")]
 
 
 def _yang_hu(classification):

@@ -87,22 +87,20 @@ def activate(activation, preactivation, change=None):
     """The order of phi(h), or of phi(h + change) - phi(h) if a change is given."""
     if activation.linear:
         return preactivation if change is None else change
-    largest, power = _normalisation(activation, preactivation, change, activation.degree, activation.growth)
-    even_degrees, constant = not activation.odd, activation.offset
-    return _series(preactivation, change, largest, even_degrees, True, constant).shifted(power)
+    largest, power = _scale(activation, preactivation, change, activation.degree, activation.growth)
+    return _series(preactivation, change, largest, not activation.odd, True, activation.offset).shifted(power)
 
 
 def slope(activation, preactivation, change=None):
-    """The order of phi'(h), or of phi'(h + change) - phi'(h) if a change is given."""
+    """The order of phi'(h), or of phi'(h + change) - phi'(h) if a change is given; smooth phi' at arguments that do not grow."""
     if activation.linear:
         return CONSTANT if change is None else ZERO
     degree = None if activation.degree is None else activation.degree - 1
-    growth = 0 if activation.growth else -CENTRED  # root mean square of a derivative that is of order one on a share 1/h of the neurons
-    largest, power = _normalisation(activation, preactivation, change, degree, growth)
+    largest, power = _scale(activation, preactivation, change, degree, 0)
     return _series(preactivation, change, largest, True, not activation.odd, True).shifted(power)
 
 
-def _normalisation(activation, preactivation, change, degree, growth):
+def _scale(activation, preactivation, change, degree, growth):
     """Exponent by which arguments are divided before the expansion, and exponent by which its result is multiplied."""
     largest = max(preactivation.size, ZERO_ORDER if change is None else change.size)
     if activation.degree is not None:

@@ -11,9 +11,13 @@ from functools import cached_property
 from . import checks
 from .specification import Specification
 
-__all__ = ["ABC", "Analysis", "NAMES", "parameterization"]
+__all__ = ["ABC", "Analysis", "NAMES", "PLANES", "StableCut", "parameterization", "stable_cut"]
 
 NAMES = ("sp", "ntk", "mup", "integrable", "ip-llr", "ip-bias", "ip-non-centered", "hybrid-mup")
+
+#: Planes through the stable polytope: from one named parameterization towards another, or along a larger or smaller initial readout;
+#: the other direction is a common exponent of all learning rates.
+PLANES = {"ntk-mup": ("ntk", "mup"), "standard": ("sp", None)}
 
 _FINEST = 64
 _OPTIONAL = ("c_later", "b_later", "mean_b", "bias_b", "bias_c", "bias_c_later")
@@ -325,6 +329,11 @@ class Analysis:
         return {(e.signal, e.layer, e.step): e.value for e in self.result.counting.exponents}
 
     @property
+    def first_updates(self):
+        """Exponents of what the first update of each weight matrix adds to its output, one per matrix."""
+        return self.result.first_updates
+
+    @property
     def reasons(self):
         """The steps of the argument."""
         return self.result.reasons
@@ -345,3 +354,53 @@ class Analysis:
         from derivations import deep_report
 
         return deep_report.text(self.result)
+
+
+@dataclass(frozen=True)
+class StableCut:
+    """A plane through the polytope of stable parameterizations.
+
+    Attributes
+    ----------
+    plane : str
+    cut : derivations.polytope.Cut
+        Its `regions` are polygons of exact points (s, t).
+    points : dict of {str: (Fraction, Fraction)}
+        Named parameterizations in the plane.
+    """
+
+    plane: str
+    cut: object
+    points: dict
+
+
+def stable_cut(depth, plane="ntk-mup", box=((-1, 2), (-2, 2))):
+    """Where in a plane of parameterizations training is stable, and where it is nontrivial or learns features.
+
+    Parameters
+    ----------
+    depth : int
+        Number of hidden layers.
+    plane : str
+        "ntk-mup": s goes from NTK (0) to muP (1). "standard": s is added to A_{L+1} of the standard parameterization. In both t is added
+        to the exponents of all learning rates.
+    box : ((s_min, s_max), (t_min, t_max))
+
+    Returns
+    -------
+    StableCut
+    """
+    from derivations import polytope
+
+    depth = checks.integer("depth", depth, 1)
+    start, end = PLANES[checks.choice("plane", plane, tuple(PLANES))]
+    origin = polytope.point(parameterization(start, depth).scaling)
+    if end is None:
+        along = (Fraction(1), *[Fraction(0)] * (depth + 1))
+    else:
+        along = tuple(b - a for a, b in zip(origin, polytope.point(parameterization(end, depth).scaling)))
+    across = (Fraction(0), *[Fraction(1)] * (depth + 1))
+    cut = polytope.cut(depth, origin, along, across, box)
+    named = {name: parameterization(name, depth) for name in ("sp", "ntk", "mup")} | {"sp, c = 1": parameterization("sp", depth, rate=1)}
+    found = {name: cut.coordinates(polytope.point(known.scaling)) for name, known in named.items()}
+    return StableCut(plane, cut, {name: place for name, place in found.items() if place is not None})
