@@ -93,7 +93,7 @@ class Exponent:
     ----------
     signal : str
         "h", "x", "dx", "dh" (derivatives of the loss), "f"; "change of h", "change of f" since initialization; "update of h",
-        "update of f": the part of the change due to the layer's own weights.
+        "update of f": the part of the change due to the layer's own weights and bias; "spread of h": differences between neurons.
     layer, step : int
         Layer L + 1 is the readout; step counts the updates made.
     value : Fraction or -inf
@@ -109,8 +109,9 @@ class Exponent:
 
     @property
     def reason(self):
-        causes = " and ".join(text for text, value in self.terms if value == self.value)
-        return Reason(causes or "zero", f"{self.signal}, layer {self.layer}, step {self.step}, is of order {order(self.value)}")
+        causes = " and ".join(text for text, value in self.terms if value == self.value) or "nothing contributes"
+        where = "" if self.signal.endswith("f") else f" in layer {self.layer}"
+        return Reason(causes, f"{self.signal}{where} at step {self.step} is of order {order(self.value)}")
 
 
 def order(value):
@@ -266,7 +267,7 @@ def _forward(network, activation, matrix, history, layer):
         now.h[layer] = _Moving(product.base | bias)
         now.x[layer] = now.h[layer].applied(signals.activate, activation)
         terms = [(source, product.base.size), ("initial bias", bias.size)]
-        return [_exponent("h", layer, t, now.h[layer].base.size, terms), _x(activation, now, layer, t)]
+        return [_exponent("h", layer, t, now.h[layer].base.size, terms), _spread(now, layer, t), _x(activation, now, layer, t)]
     own, updates = ZERO, []
     for s, before in enumerate(past):
         rate, overlapping, text = network.rates(s)[layer - 1], 0, ""
@@ -288,8 +289,14 @@ def _forward(network, activation, matrix, history, layer):
         _exponent("update of h", layer, t, own.size, updates),
         _exponent("change of h", layer, t, None, terms if product.base.parts else [*terms, *kept]),
         _exponent("h", layer, t, now.h[layer].total.size, [*terms, *kept] if product.base.parts else terms),
+        _spread(now, layer, t),
         _x(activation, now, layer, t),
     ]
+
+
+def _spread(now, layer, step):
+    spread = now.h[layer].total.spread
+    return _exponent("spread of h", layer, step, spread, [("the part of h that is not the same for all neurons", spread)])
 
 
 def _sum(left, right, name):

@@ -59,7 +59,7 @@ def analyze(network, activation):
     bounds = induction.aligned(network, activation, _SETTLED)
     proven = bounds.for_all_times and bounds.change_of_f < 0
     regime, verdict = _verdict(counting, proven, bounds)
-    reasons = (*verdict, *_late(counting, regime), *_yang_hu(classification))
+    reasons = (*verdict, *_late(counting, regime), *_alike(counting, regime), *_yang_hu(classification))
     return Analysis(counting, regime, proven and regime == TRIVIAL, classification, reasons)
 
 
@@ -67,14 +67,16 @@ def _verdict(counting, proven, bounds):
     growing = [e for e in counting.exponents if e.signal in ("h", "f") and e.value > 0]
     if growing:
         first = min(growing, key=lambda e: (e.step, -e.value))
-        return UNSTABLE, [Reason(str(first.reason), "signals grow with the width: unstable")]
+        return UNSTABLE, [Reason(first.reason.because, f"{first.reason.follows} and grows with the width: unstable")]
     changes = [counting.find("change of f", counting.scaling.depth + 1, t) for t in range(1, counting.steps + 1)]
     largest = max(changes, key=lambda e: e.value)
     if largest.value < 0:
         then = "trivial: the logits stay where they were"
         if proven:
-            return TRIVIAL, [Reason(f"even with all overlaps aligned the logits change by {deep.order(bounds.change_of_f)} at all times", then)]
-        return TRIVIAL, [Reason(f"the logits change by {deep.order(largest.value)} in {counting.steps} steps", f"{then} at these steps")]
+            size = deep.order(bounds.change_of_f)
+            return TRIVIAL, [Reason(f"even with all overlaps aligned the logits change by {size} at all times", then)]
+        size = deep.order(largest.value)
+        return TRIVIAL, [Reason(f"the logits change by {size} in {counting.steps} steps", f"{then} at these steps")]
     because = Reason(f"no signal grows with the width, and logits change by order one at step {largest.step}", "stable and nontrivial")
     moved = [e for e in counting.exponents if e.signal == "change of h" and e.value == 0]
     if not moved:
@@ -92,6 +94,16 @@ def _late(counting, regime):
         return []
     sizes = ", ".join(f"layer {e.layer} by {deep.order(e.value)}" for e in late)
     return [Reason(f"the first step moves {sizes} only", "a part of the network learns later than the rest")]
+
+
+def _alike(counting, regime):
+    """Layers whose neurons become the same function."""
+    size, spread = (counting.values(signal, counting.steps) for signal in ("h", "spread of h"))
+    alike = [layer for layer, (h, d) in enumerate(zip(size, spread), start=1) if d < h]
+    if regime != FEATURES or not alike:
+        return []
+    names = ", ".join(map(str, alike))
+    return [Reason(f"in layers {names} the mean of the weights outweighs their randomness", "their neurons become equal: degenerate")]
 
 
 def _yang_hu(classification):

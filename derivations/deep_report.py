@@ -1,11 +1,14 @@
 """The analysis of a parameterization as text, LaTeX and JSON."""
 
+import re
 from fractions import Fraction
 
 from . import deep
 from .signals import ZERO_ORDER
 
-_COLUMNS = (("h", 0), ("x", 0), ("dh", 0), ("update of h", 1), ("change of h", 1), ("h", 1), ("dh", 1), ("change of h", 2), ("h", 2), ("x", 2))
+_COLUMNS = (
+    ("h", 0), ("x", 0), ("dh", 0), ("update of h", 1), ("change of h", 1), ("h", 1), ("dh", 1), ("change of h", 2), ("h", 2), ("x", 2),
+)  # fmt: skip
 _LOGITS = {"h": "f", "update of h": "update of f", "change of h": "change of f"}
 _HEADER = ("layer", "A", "E", "h0", "x0", "dh0", "ΔW x1", "Δh1", "h1", "dh1", "Δh2", "h2", "x2")
 _LATEX_HEADER = (
@@ -38,7 +41,7 @@ def caption(analysis):
     return [
         f"{analysis.regime}{proven}; activation {analysis.counting.activation.name}: {analysis.counting.activation}.",
         _CAPTION,
-        "Initial weights m^(-A), first effective learning rates m^(-E); dh is the derivative of the loss; ΔW x1 the first update seen by x1.",
+        "Initial weights m^(-A), first effective learning rates m^(-E); dh is the derivative of the loss; ΔW x1 the first update times x1.",
     ]
 
 
@@ -57,7 +60,8 @@ def reasons(analysis):
 
 def latex(analysis):
     """Caption and table, for a document with amsmath."""
-    lines = [line.replace("Δ", r"$\Delta$ ").replace("m^(-A)", "$m^{-A}$").replace("m^(-E)", "$m^{-E}$") + r" \\" for line in caption(analysis)]
+    symbols = {"ΔW x1": r"$\Delta W\,x_1$", "m^(-A)": "$m^{-A}$", "m^(-E)": "$m^{-E}$", "dh": r"$\partial_h\mathcal{L}$"}
+    lines = [re.sub("|".join(map(re.escape, symbols)), lambda found: symbols[found[0]], line) + r" \\" for line in caption(analysis)]
     lines += [rf"\begin{{tabular}}{{{'r' * len(_LATEX_HEADER)}}}", r"\hline", " & ".join(_LATEX_HEADER) + r" \\", r"\hline"]
     lines += [" & ".join(row) + r" \\" for row in rows(analysis, _latex)]
     return "\n".join([*lines, r"\hline", r"\end{tabular}"]) + "\n"

@@ -24,7 +24,8 @@ class Signal:
     Attributes
     ----------
     parts : dict of {int: Fraction}
-        Parities to exponent; bit j of the key says whether the part is odd in random vector j. Key 0 has a mean over the neurons.
+        Parities to exponent; bit j of the key says whether the part is odd in random vector j. Key 0, even in all, has a mean over the
+        neurons; so has key `SAME`, a part that is the same for all neurons.
     """
 
     parts: dict = field(default_factory=dict)
@@ -41,7 +42,7 @@ class Signal:
         parts = {}
         for p, e in self.parts.items():
             for q, f in other.parts.items():
-                _raise_to(parts, p ^ q, e + f)
+                _raise_to(parts, _product(p, q), e + f)
         return Signal(parts)
 
     def shifted(self, exponent):
@@ -52,6 +53,11 @@ class Signal:
     def size(self):
         """Exponent of a coordinate."""
         return max(self.parts.values(), default=ZERO_ORDER)
+
+    @property
+    def spread(self):
+        """Exponent of the differences between neurons."""
+        return max((e for parity, e in self.parts.items() if parity != SAME), default=ZERO_ORDER)
 
     @property
     def mean(self):
@@ -65,7 +71,13 @@ def single(parity, exponent):
 
 
 ZERO = Signal()
-CONSTANT = Signal({0: Fraction(0)})
+SAME = -1
+CONSTANT = Signal({SAME: Fraction(0)})
+
+
+def _product(left, right):
+    """Parities of a product; `SAME` is its unit."""
+    return right if left == SAME else left if right == SAME else left ^ right
 
 
 def _raise_to(parts, key, exponent):
@@ -74,8 +86,11 @@ def _raise_to(parts, key, exponent):
 
 
 def correlated(left, right):
-    """Exponent of the mean of the product as far as parities do not forbid one."""
-    return max((e + right.parts[p] for p, e in left.parts.items() if p in right.parts), default=ZERO_ORDER)
+    """Exponent of the mean of the product if only parts of the same parities have one."""
+    parts = {}
+    for parity, exponent in right.parts.items():
+        _raise_to(parts, max(parity, 0), exponent)
+    return max((e + parts[max(p, 0)] for p, e in left.parts.items() if max(p, 0) in parts), default=ZERO_ORDER)
 
 
 def overlap(left, right):
@@ -118,13 +133,13 @@ def _series(argument, change, largest, even_degrees, odd_degrees, constant):
         for parity, exponent in signal.parts.items():
             e, longer = exponent - largest, dict(products)
             _raise_to(longer, (parity, True, changed), e)
-            _raise_to(longer, (0, False, changed), 2 * e)
+            _raise_to(longer, (_product(parity, parity), False, changed), 2 * e)
             for (p, odd, c), f in products.items():
-                _raise_to(longer, (p ^ parity, not odd, c or changed), f + e)
+                _raise_to(longer, (_product(p, parity), not odd, c or changed), f + e)
                 if changed:
-                    _raise_to(longer, (p, odd, True), f + 2 * e)
+                    _raise_to(longer, (_product(p, _product(parity, parity)), odd, True), f + 2 * e)
             products = longer
-    parts = {0: Fraction(0)} if constant and change is None else {}
+    parts = {SAME: Fraction(0)} if constant and change is None else {}
     for (parity, odd, changed), exponent in products.items():
         if changed == (change is not None) and (odd_degrees if odd else even_degrees):
             _raise_to(parts, parity, exponent)

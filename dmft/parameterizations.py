@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
 
+from derivations import activations, deep, deep_analysis, deep_report, polytope, rates
+
 from . import checks
 from .specification import Specification
 
@@ -87,8 +89,6 @@ class ABC(Specification):
     @property
     def scaling(self):
         """What does not depend on the way in which weights are split into multiplier and variable (derivations.deep.Scaling)."""
-        from derivations import deep
-
         def multiplied(exponents, factor=1):
             return tuple(None if e is None else factor * a + e for a, e in zip(self.a, exponents))
 
@@ -137,8 +137,6 @@ class ABC(Specification):
         -------
         Analysis
         """
-        from derivations import activations, deep_analysis
-
         chosen = activations.classify(checks.choice("activation", activation, activations.NAMES))
         return Analysis(self, deep_analysis.analyze(self.scaling, chosen))
 
@@ -242,16 +240,12 @@ def _integrable(depth, rate, degree):
 
 
 def _ip_llr(depth, rate, degree):
-    from derivations import rates
-
     weights = _integrable_weights(depth)
     first = [Fraction(int(e.p), int(e.q)) for e in rates.homogeneous_rates(weights["a"], degree)]
     return ABC(weights["a"], weights["b"], _reduced(weights["a"], first), c_later=weights["c"])
 
 
 def _ip_bias(depth, rate, degree):
-    from derivations import activations, deep, rates
-
     weights, biases = _integrable_weights(depth), _layers(0, 0, 0, depth)
     network = deep.scaling(weights["a"], weights["c"], bias=biases)
     first, first_bias = rates.first_rates(network, activations.CLASSES["smooth"])
@@ -277,8 +271,6 @@ def _integrable_weights(depth):
 
 def _muP_rates(depth):
     """Effective rates with which every first update of muP is of order one."""
-    from derivations import rates
-
     return [Fraction(int(e.p), int(e.q)) for e in rates.homogeneous_rates(_layers(0, _HALF, 1, depth))]
 
 
@@ -305,7 +297,7 @@ class Analysis:
 
     @property
     def regime(self):
-        """"unstable", "trivial", "kernel" or "feature learning"."""
+        """One of "unstable", "trivial", "kernel", "feature learning"."""
         return self.result.regime
 
     @property
@@ -340,19 +332,13 @@ class Analysis:
 
     def to_latex(self):
         """The table for a document with amsmath."""
-        from derivations import deep_report
-
         return deep_report.latex(self.result)
 
     def to_dict(self):
         """Everything, JSON-able; exponents are strings."""
-        from derivations import deep_report
-
         return {"parameterization": self.parameterization.to_dict()} | deep_report.to_json(self.result)
 
     def __str__(self):
-        from derivations import deep_report
-
         return deep_report.text(self.result)
 
 
@@ -390,8 +376,6 @@ def stable_cut(depth, plane="ntk-mup", box=((-1, 2), (-2, 2))):
     -------
     StableCut
     """
-    from derivations import polytope
-
     depth = checks.integer("depth", depth, 1)
     start, end = PLANES[checks.choice("plane", plane, tuple(PLANES))]
     origin = polytope.point(parameterization(start, depth).scaling)

@@ -7,11 +7,22 @@ their rank-one factors. Many parameterizations share the Gaussian draws, one col
 import math
 
 import numpy as np
+from scipy.special import erf, expit
 
-CHI, MEAN = -0.4, 0.7
+CHI, SHIFT = -0.4, 0.7  # derivative of the loss, mean of weights that have one
+
+
+def normal(z):
+    """Cumulative distribution function of N(0, 1)."""
+    return (1 + erf(z / math.sqrt(2))) / 2
+
+
+#: phi, phi', standard deviation of the weights.
 ACTIVATIONS = {
     "relu": (lambda z: np.maximum(z, 0), lambda z: (z > 0).astype(float), math.sqrt(2)),
     "tanh": (np.tanh, lambda z: 1 - np.tanh(z) ** 2, 1.3),
+    "gelu": (lambda z: z * normal(z), lambda z: normal(z) + z * np.exp(-(z**2) / 2) / math.sqrt(2 * math.pi), 2.0),
+    "softplus": (lambda z: np.logaddexp(0, z), expit, 1.0),
 }
 
 
@@ -64,7 +75,7 @@ def train(cases, depth, m, rng, steps=2):
 
     def initial(t, k, x, transposed=False):
         product = (gaussians[k].T if transposed else gaussians[k]) @ x
-        return scales[k] * (size_later if t else size)[k] * product + MEAN * mean[k] * x.sum(axis=0)
+        return scales[k] * (size_later if t else size)[k] * product + SHIFT * mean[k] * x.sum(axis=0)
 
     found, past = {}, []
 
@@ -83,6 +94,8 @@ def train(cases, depth, m, rng, steps=2):
             if t:
                 record(f"update of {signal}", k + 1, t, own)
                 record(f"change of {signal}", k + 1, t, h[k] - start[k])
+            if k < depth:
+                record("spread of h", k + 1, t, h[k] - h[k].mean(axis=0))
             if k < depth:
                 x.append(apply(0, h[k]))
         if t == 0:

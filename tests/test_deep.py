@@ -102,6 +102,17 @@ def test_integrable_learns_with_one_or_two_hidden_layers_only(depth, activation)
     assert analysis.result.proven == (depth >= 3)
 
 
+def test_symbolic_sizes_and_rates():
+    """Exponents stay linear forms of symbols: f_0 = L/2 - sum of A for p = 1, and r_l of Yang and Hu."""
+    a = sympy.symbols("A1:5")
+    start = rates.initial(a)
+    assert sympy.expand(start.f - sympy.Rational(3, 2) + sum(a)) == 0
+    e = sympy.symbols("E1:5")
+    last = rates.first_updates(a, e)[-1]
+    assert sympy.expand(last - (-e[3] + 1 + sympy.Integer(1) - a[0] - a[1] - a[2])) == 0
+    assert sympy.expand(polytope.own_update(2, e[1], sympy.Min(a[3], e[3])) - (1 - e[1] - sympy.Min(a[3], e[3]))) == 0
+
+
 @pytest.mark.parametrize("depth", [3, 5])
 def test_constant_at_zero_frees_integrable(depth):
     """The readout moves at once, then one layer per step: dh^l is of order 1/m at step t >= L - l."""
@@ -121,7 +132,8 @@ def test_induction_holds_from_three_hidden_layers_on():
         "update of W^l times x",
         "update of W^l, transposed, times dh",
     }
-    assert sympy.And(*(i.condition for i in inequalities)) == sympy.Ge(L, 3)
+    real = sympy.Symbol("L", real=True)
+    assert sympy.And(*(i.condition for i in inequalities)).subs(L, real).as_set() == sympy.Interval(3, sympy.oo)
     for depth in range(3, 8):
         start = rates.initial(ip(depth)[0])
         assert start.h == tuple(h.subs(l, k) for k in range(1, depth + 1))
@@ -374,6 +386,8 @@ def test_signals_by_hand():
     u, r = signals.single(1, F(0)), signals.single(2, F(-1, 2))
     assert signals.activate(TANH, u | r).parts == {1: 0, 2: -HALF}
     assert signals.activate(RELU, u | r).parts == {0: 0, 1: 0, 2: -HALF, 3: -HALF}
+    shared = signals.CONSTANT.shifted(1)
+    assert signals.activate(RELU, shared | u).parts == {signals.SAME: 1, 1: 0, 0: -1} and (shared | u).spread == 0
     assert signals.activate(RELU, u, r).parts == {2: -HALF, 3: -HALF, 0: -1, 1: -1}
     assert signals.slope(TANH, u, r).parts == {3: -HALF, 0: -1}
     assert signals.overlap(u, r) == -1 and signals.overlap(u, u) == 0 and u.mean == -HALF
@@ -408,25 +422,25 @@ def test_activations_that_are_not_covered():
         activations.derive("gaussian", sympy.exp(-activations.Z**2) - 1)
 
 
-#: Products of learning rate and loss derivative at which, at these widths, what training adds is neither hidden by what initial weights
-#: leave (large first rates, SP) nor beyond saturation; theory/deep_parameterizations.md, section 6, items 2 and 4.
-RATES = {"sp": 10.0, "ip-llr": 10.0, "ip-bias": 10.0, "hybrid-mup": 10.0}
-WIDTHS, SEEDS, BIAS = (64, 128, 256, 512, 1024, 2048), 12, 0.15
+#: Learning rates at which, at these widths, what training adds is neither hidden by what initial weights leave (large first rates, SP)
+#: nor beyond saturation; theory/deep_parameterizations.md, section 6, items 2 and 4.
+LARGE = {"sp": 10.0, "ip-llr": 10.0, "ip-bias": 10.0, "hybrid-mup": 10.0}
+WIDTHS, SEEDS, BIAS, SHARP = (128, 256, 512, 1024, 2048), 16, 0.2, 0.45
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("depth", [2, 3, 4])
 def test_exponents_of_finite_networks(depth):
-    """Every exponent of every named parameterization, up to two updates, fitted over the larger widths."""
-    cases = [(dmft.parameterization(name, depth), activation, RATES.get(name, 3.0)) for name in NAMES for activation in ("relu", "tanh")]
+    """Every exponent of every named parameterization, up to two updates; most fits are sharper than the distance of two exponents."""
+    chosen = ("relu", "tanh", "gelu", "softplus") if depth == 3 else ("relu", "tanh")
+    cases = [(dmft.parameterization(name, depth), activation, LARGE.get(name, 3.0)) for name in NAMES for activation in chosen]
     cases.append((dmft.parameterization("sp", depth, rate=1), "relu", 3.0))
-    fits = deep_networks.fitted(cases, depth, WIDTHS[1:], SEEDS)
-    compared = 0
+    fits = deep_networks.fitted(cases, depth, WIDTHS, SEEDS)
+    tolerances = []
     for i, (par, activation, _) in enumerate(cases):
         derived = par.analyze(activation).exponents
-        for key, (slopes, errors) in fits.items():
-            if key in derived:
-                compared += 1
-                deviation = abs(slopes[i] - float(derived[key]))
-                assert deviation < BIAS + 4 * errors[i], (par, activation, key, derived[key], slopes[i], errors[i])
-    assert compared > 15 * len(cases)
+        for key in derived.keys() & fits.keys():
+            slopes, errors = fits[key]
+            tolerances.append(BIAS + 4 * errors[i])
+            assert abs(slopes[i] - float(derived[key])) < tolerances[-1], (par, activation, key, derived[key], slopes[i], errors[i])
+    assert len(tolerances) > 20 * len(cases) and np.mean(np.array(tolerances) < SHARP) > 0.75
