@@ -337,11 +337,12 @@ def _logits(network, readout, history, found):
     shrunk = network.size[-1] - network.size_later[-1]
     source = "W_0 times the change of x" if x.base.parts else "W_0 x, initial x forgotten"
     terms = [*updates, (source, MEAN + overlap(readout, x.change) + shrunk)]
-    kept = [("f at initialization", found[[(e.signal, e.step) for e in found].index(("f", 0))].value)]
+    initial = next(e.value for e in found if (e.signal, e.step) == ("f", 0))
+    lost, kept = [("f at initialization", initial)], [("f at initialization", initial + shrunk)] if x.base.parts else []
     return [
         _exponent("update of f", out, t, None, updates),
-        _exponent("change of f", out, t, None, terms if x.base.parts else [*terms, *kept]),
-        _exponent("f", out, t, None, [*terms, *kept] if x.base.parts else terms),
+        _exponent("change of f", out, t, None, [*terms, *lost] if shrunk or not kept else terms),
+        _exponent("f", out, t, None, [*terms, *kept]),
     ]
 
 
@@ -349,8 +350,9 @@ def _backward(network, activation, readout, matrix, history, layer):
     *past, now = history
     t = len(past)
     if matrix is None:
-        product = _Moving(readout) if network.size[-1] == network.size_later[-1] or t == 0 else _Moving(ZERO, readout)
-        source = f"readout weights: {readout.size}"
+        shrunk = network.size[-1] - network.size_later[-1] if past else 0
+        product = _Moving(ZERO, readout.shifted(shrunk)) if shrunk else _Moving(readout)
+        source = f"readout weights: {product.total.size}"
     else:
         product = matrix.times(now.dh[layer + 1], t, transposed=True)
         source = "W_0^T dh" if t == 0 else "W_0^T dh, of initial dh and of its change"

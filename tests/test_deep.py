@@ -427,7 +427,16 @@ def test_activations_that_are_not_covered():
 LARGE = {"sp": 10.0, "ip-llr": 10.0, "ip-bias": 10.0, "hybrid-mup": 10.0}
 #: At step 2 the term that decides exceeds one that decays like m^(-1/2) only from width 2000 on; there the slopes are as derived.
 SLOW = {("ip-llr", "gelu")}
-WIDTHS, SEEDS, BIAS, SHARP = (128, 256, 512, 1024, 2048), 16, 0.2, 0.45
+WIDTHS, SEEDS, BIAS, SHARP = (128, 256, 512, 1024, 2048), 12, 0.2, 0.5
+
+
+def shrinking(depth):
+    """Parameterizations without a name: initial weights of the readout, or of the last hidden layer, count for less after a step."""
+    for name, layer in (("mup", -1), ("ntk", -1), ("mup", -2)):
+        par = dmft.parameterization(name, depth)
+        b_later = list(par.b)
+        b_later[layer] += HALF
+        yield dmft.ABC(par.a, par.b, par.c, b_later=b_later)
 
 
 @pytest.mark.slow
@@ -438,6 +447,7 @@ def test_exponents_of_finite_networks(depth):
     pairs = [pair for pair in product(NAMES, chosen) if pair not in SLOW]
     cases = [(dmft.parameterization(name, depth), activation, LARGE.get(name, 3.0)) for name, activation in pairs]
     cases.append((dmft.parameterization("sp", depth, rate=1), "relu", 3.0))
+    cases += [(par, activation, 3.0) for par in shrinking(depth) for activation in chosen[:2]]
     fits = deep_networks.fitted(cases, depth, WIDTHS, SEEDS)
     tolerances = []
     for i, (par, activation, _) in enumerate(cases):
