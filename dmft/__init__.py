@@ -33,6 +33,8 @@ _exports = {
     "Verdict": "compare",
     "FunctionVerdict": "compare",
     "width_exponents": "width_exponents",
+    "parameterization": "parameterizations",
+    "ABC": "parameterizations",
     "about": "about",
     "SolverError": "errors",
     "StorageError": "errors",
