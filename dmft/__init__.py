@@ -31,6 +31,8 @@ _exports = {
     "Ensemble": "ensemble",
     "compare": "compare",
     "Verdict": "compare",
+    "parameterization": "parameterizations",
+    "ABC": "parameterizations",
     "about": "about",
     "SolverError": "errors",
     "StorageError": "errors",

@@ -166,6 +166,44 @@ def classes(
 
 
 @app.command()
+def analyze(
+    name: Annotated[str | None, typer.Argument(metavar="NAME", show_default=False, help="Parameterization, such as mup or ip-llr.")] = None,
+    depth: Annotated[int | None, typer.Option(help="Number of hidden layers, with NAME. [default: 3]", show_default=False)] = None,
+    activation: Annotated[str, typer.Option(help="Name such as relu, tanh, gelu, or class of activations.")] = "relu",
+    a: Annotated[str | None, typer.Option(help="Exponents a, one per weight matrix: 0,1/2,1/2", show_default=False)] = None,
+    b: Annotated[str | None, typer.Option(help="Exponents b.", show_default=False)] = None,
+    c: Annotated[str | None, typer.Option(help="Exponents c.", show_default=False)] = None,
+    c_later: Annotated[str | None, typer.Option(help="Exponents c from the second step on. [default: c]", show_default=False)] = None,
+    latex: Annotated[bool, typer.Option("--latex", help="Table as LaTeX.")] = False,
+    json_: Annotated[bool, typer.Option("--json", help="Everything derived, as JSON.")] = False,
+):
+    """Derive what a parameterization does at large width: stable or not, kernel or feature learning, the exponent of every signal."""
+    from derivations import deep_report
+
+    if latex and json_:
+        raise ValueError("latex and json exclude each other; give one of them")
+    exponents = {"a": a, "b": b, "c": c, "c_later": c_later}
+    given = {option: text.split(",") for option, text in exponents.items() if text is not None}
+    if (name is None) == (not given) or (name is None and not {"a", "b", "c"} <= set(given)):
+        raise ValueError(f"name, or the exponents a, b and c, must be given; got name={name!r} and {', '.join(given) or 'no exponents'}")
+    if given and depth is not None:
+        raise ValueError(f"depth follows from the number of exponents; got depth={depth} with {', '.join(given)}")
+    chosen = dmft.ABC(**given) if given else dmft.parameterization(name, 3 if depth is None else depth)
+    analysis = chosen.analyze(activation)
+    if latex:
+        print(analysis.to_latex(), end="")
+    elif json_:
+        print(json.dumps(analysis.to_dict(), indent=1, ensure_ascii=False))
+    else:
+        table = Table(*deep_report.header())
+        for row in deep_report.rows(analysis.result):
+            table.add_row(*row)
+        console.print(str(chosen))
+        console.print(table)
+        console.print("\n".join([*deep_report.caption(analysis.result), *deep_report.reasons(analysis.result)]))
+
+
+@app.command()
 def info(file: RunFile):
     """Describe a file written by dmft."""
     from .storage import info
