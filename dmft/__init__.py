@@ -14,6 +14,7 @@ for _name in ("solvers", "derivations"):
 _exports = {
     "DeepLinear": "networks",
     "ShallowNet": "networks",
+    "DeepNet": "networks",
     "GaussianData": "data",
     "StructuredData": "data",
     "Dataset": "data",
