@@ -32,6 +32,8 @@ _exports = {
     "Ensemble": "ensemble",
     "compare": "compare",
     "Verdict": "compare",
+    "coordinate_check": "coordinate_check",
+    "CoordinateCheck": "coordinate_check",
     "parameterization": "parameterizations",
     "ABC": "parameterizations",
     "about": "about",
