@@ -14,6 +14,7 @@ for _name in ("solvers", "derivations"):
 _exports = {
     "DeepLinear": "networks",
     "ShallowNet": "networks",
+    "DeepNet": "networks",
     "GaussianData": "data",
     "StructuredData": "data",
     "Dataset": "data",
@@ -33,6 +34,8 @@ _exports = {
     "Verdict": "compare",
     "FunctionVerdict": "compare",
     "width_exponents": "width_exponents",
+    "coordinate_check": "coordinate_check",
+    "CoordinateCheck": "coordinate_check",
     "parameterization": "parameterizations",
     "ABC": "parameterizations",
     "about": "about",

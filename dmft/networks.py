@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from . import checks
+from .parameterizations import ABC, NAMES, parameterization
 from .specification import Specification
 
 
@@ -143,11 +144,7 @@ class ShallowNet(Specification):
 
         put("q_sigma", checks.exponent("q_sigma", self.q_sigma))
         put("q_eta", self._checked_q_eta())
-        checks.choice("activation", self.activation, ACTIVATION_NAMES)
-        if self.activation == "leaky_relu":
-            put("negative_slope", checks.nonnegative("negative_slope", 0.1 if self.negative_slope is None else self.negative_slope))
-        elif self.negative_slope is not None:
-            raise ValueError(f"negative_slope must be None for activation={self.activation!r}; it belongs to 'leaky_relu'")
+        put("negative_slope", _checked_slope(self.activation, self.negative_slope))
         put("reference_width", checks.integer("reference_width", self.reference_width, 1))
         put("sigma", checks.positive("sigma", self.reference_width**-0.5 if self.sigma is None else self.sigma))
         put("corrected", checks.flag("corrected", self.corrected))
@@ -193,3 +190,75 @@ class ShallowNet(Specification):
     def initialization_corrected(cls, **arguments):
         """The mean-field exponents and a fixed function that keeps the initial function at every width (IC-MF)."""
         return cls("-1", "1", corrected=True, **arguments)
+
+
+#: Default standard deviation of the hidden weights by activation, as arXiv 2110.15596 has it; 1 for all others.
+_WEIGHT_SCALES = {"relu": 2**0.5, "gelu": 2.0}
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class DeepNet(Specification):
+    """Network of `depth` hidden layers of common width m in an abc-parameterization.
+
+    h^1 = W^1 x, h^l = W^l phi(h^(l-1)), f = W^(L+1) phi(h^L), without further factors: inputs are to have norm of order one.
+    W^l = m^(-a_l) w^l, w^l(0) ~ m^(-b_l) N(0, s^2) with s = weight_scale for hidden and 1 for readout weights; gradient descent on w^l
+    with rate learning_rate m^(-c_l). Source: arXiv 2110.15596, 2011.14522; theory/deep_parameterizations.md, section 1.
+
+    Parameters
+    ----------
+    depth : int
+        Number of hidden layers L >= 1.
+    parameterization : str or ABC
+        A name of `dmft.parameterization`, or exponents of L + 1 layers.
+    activation : {"relu", "leaky_relu", "tanh", "erf", "gelu", "softplus", "linear"}
+    negative_slope : float, optional
+        Of "leaky_relu" only; default 0.1.
+    weight_scale : float, optional
+        Standard deviation s; default 2**0.5 for "relu", (2 / (1 + negative_slope**2))**0.5 for "leaky_relu", 2 for "gelu", else 1.
+    outputs : int
+        Number of output channels C.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If an argument is out of range; the message names it.
+    """
+
+    depth: int
+    parameterization: object = "mup"
+    activation: str = "relu"
+    negative_slope: float | None = None
+    weight_scale: float | None = None
+    outputs: int = 1
+
+    def __post_init__(self):
+        def put(name, value):
+            object.__setattr__(self, name, value)
+
+        put("depth", checks.integer("depth", self.depth, 1))
+        put("outputs", checks.integer("outputs", self.outputs, 1))
+        put("negative_slope", _checked_slope(self.activation, self.negative_slope))
+        scale = (2 / (1 + self.negative_slope**2)) ** 0.5 if self.activation == "leaky_relu" else _WEIGHT_SCALES.get(self.activation, 1.0)
+        put("weight_scale", checks.positive("weight_scale", scale if self.weight_scale is None else self.weight_scale))
+        if isinstance(self.parameterization, str):
+            checks.choice("parameterization", self.parameterization, NAMES)
+        elif not isinstance(self.parameterization, ABC):
+            checks.fail("parameterization", self.parameterization, f"an ABC or one of {', '.join(map(repr, NAMES))}", TypeError)
+        elif self.parameterization.depth != self.depth:
+            raise ValueError(
+                f"parameterization must have depth + 1 = {self.depth + 1} layers; got {self.parameterization.depth + 1}"
+            )
+
+    @property
+    def abc(self):
+        """The exponents (`ABC`)."""
+        return parameterization(self.parameterization, self.depth) if isinstance(self.parameterization, str) else self.parameterization
+
+
+def _checked_slope(activation, negative_slope):
+    checks.choice("activation", activation, ACTIVATION_NAMES)
+    if activation == "leaky_relu":
+        return checks.nonnegative("negative_slope", 0.1 if negative_slope is None else negative_slope)
+    if negative_slope is not None:
+        raise ValueError(f"negative_slope must be None for activation={activation!r}; it belongs to 'leaky_relu'")
+    return None

@@ -18,10 +18,14 @@ def _encode(value):
         return [_encode(v) for v in value]
     if isinstance(value, float) and math.isinf(value):
         return "inf"
+    if isinstance(value, Specification):
+        return value.to_dict()
     return str(value) if isinstance(value, Fraction) else value
 
 
 def _decode(value):
+    if isinstance(value, dict):
+        return from_dict(value)
     if isinstance(value, list):
         return [_decode(v) for v in value]
     return math.inf if value == "inf" else value

@@ -1,0 +1,244 @@
+"""Coordinate check: do the signals of finite networks grow or decay with the width as the exponents of a parameterization say?
+
+Source: theory/deep_parameterizations.md, sections 5 and 6; in the spirit of the coordinate checks of arXiv 2203.03466.
+"""
+
+import math
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from . import checks
+from .networks import DeepNet
+from .simulate import simulate
+from .simulations.deep import check_problem
+from .specification import Specification, check_type
+
+WIDTHS = (64, 128, 256, 512, 1024)
+THRESHOLD = 4.0
+#: Exponents differ by multiples of 1/2: a row of smaller tolerance than half of it tells an exponent from all others.
+RESOLVED = 0.25
+_LOGITS = {"h": "f", "change of h": "change of f", "update of h": "update of f"}
+_SHOWN = ("h", "f", "dh", "update of h", "update of f", "change of h", "change of f")
+
+
+@dataclass(frozen=True)
+class CoordinateRow:
+    """One signal in one layer: the power of the width that is fitted, and the one that is derived.
+
+    Attributes
+    ----------
+    signal, layer, step : str, int, int
+        As in `derivations.deep.Exponent`.
+    expected : Fraction, or -inf for what is zero
+    slope, error : float
+        Of the mean over seeds of log size against log width, least squares over all widths; its standard error from the spread of the seeds.
+        -inf and zero for what is zero at all widths.
+    bend : float
+        Slope of the upper half of the widths minus that of the lower half, the middle one being in both.
+    tolerance : float
+        threshold * error + |bend|.
+    """
+
+    signal: str
+    layer: int
+    step: int
+    expected: object
+    slope: float
+    error: float
+    bend: float
+    tolerance: float
+
+    @property
+    def passed(self):
+        """|slope - expected| <= tolerance."""
+        return self.slope == self.expected or abs(self.slope - self.expected) <= self.tolerance
+
+    @property
+    def resolved(self):
+        """Whether the tolerance is small enough to tell the exponent from those 1/2 away."""
+        return self.tolerance < RESOLVED
+
+
+@dataclass(frozen=True, eq=False)
+class CoordinateCheck:
+    """Fitted against derived exponents: print it.
+
+    Attributes
+    ----------
+    network, data, training : Specification
+    loss : str
+    widths : tuple of int
+    seeds : int
+        Networks at each width.
+    sizes : dict of {(str, int, int): ndarray}
+        Signal, layer, step to root mean squares over neurons and samples, shape (widths, seeds).
+    rows : tuple of CoordinateRow
+    threshold : float
+    """
+
+    network: Specification
+    data: Specification
+    training: Specification
+    loss: str
+    widths: tuple
+    seeds: int
+    sizes: dict
+    rows: tuple
+    threshold: float
+
+    @property
+    def passed(self):
+        """Whether every row has passed."""
+        return all(row.passed for row in self.rows)
+
+    def row(self, signal, layer, step):
+        """One `CoordinateRow`."""
+        found = [row for row in self.rows if (row.signal, row.layer, row.step) == (signal, layer, step)]
+        if not found:
+            raise ValueError(f"signal, layer, step must be those of a row; got {(signal, layer, step)!r}")
+        return found[0]
+
+    def __str__(self):
+        failed = sum(not row.passed for row in self.rows)
+        verdict = "PASS" if self.passed else f"FAIL in {failed} of {len(self.rows)} rows"
+        lines = [
+            f"Coordinate check: {verdict}",
+            f"  {self.network}",
+            f"  widths {', '.join(map(str, self.widths))}, {self.seeds} seeds each, P = {len(self.data.x)}, loss {self.loss!r}",
+            f"  slope   of the mean over seeds of log size against log width; PASS: |slope - derived| <= {self.threshold:g} s.e. + |bend|,",
+            "  bend    upper minus lower half of the widths: how far the widths are from large; '?' where exponents 1/2 apart pass alike",
+            "",
+            f"  step  {'signal':<13}layer  derived    slope     s.e.     bend",
+        ]
+        for row in self.rows:
+            mark = ("PASS" if row.passed else "FAIL") + ("" if row.resolved else " ?")
+            numbers = f"{_text(row.expected):>7}  {row.slope:>7.3f}  {row.error:>7.3f}  {row.bend:>7.3f}"
+            lines.append(f"  {row.step:>4}  {row.signal:<13}{row.layer:>5}  {numbers}  {mark}")
+        return "\n".join(lines)
+
+
+def _text(exponent):
+    return "zero" if exponent == -math.inf else str(exponent)
+
+
+def coordinate_check(
+    network, data, training, *, widths=WIDTHS, seeds=8, rng=0, loss="mse", steps=(0, 1), threshold=THRESHOLD, progress=True, workers=1
+):
+    """Train networks of several widths and hold the sizes of their signals against the derived powers of the width.
+
+    What is derived is `network.abc.analyze` of its activation; nothing is fitted to agree with it. Exponents are those of generic
+    problems. On a few samples a coincidence can make a coefficient nearly zero, and the fit then shows the exponent of the next term:
+    deep relu networks map all inputs to nearly the same direction, so that the updates of labels with mean zero cancel.
+
+    Parameters
+    ----------
+    network : DeepNet
+    data : Dataset
+        Its test points are left out.
+    training : GradientDescent or MinibatchSGD
+        Its first steps.
+    widths : sequence of at least 3 integers >= 2, increasing
+    seeds : int
+        At least 2, at each width.
+    rng : int, numpy.random.SeedSequence or numpy.random.Generator
+    loss : str
+        As in `dmft.simulate`.
+    steps : sequence of {0, 1, 2}
+        When to look: before training, after one step, after two.
+    threshold : float
+        Standard errors in the tolerance.
+    progress, workers
+        As in `dmft.simulate`.
+
+    Returns
+    -------
+    CoordinateCheck
+
+    Raises
+    ------
+    ValueError, TypeError
+        Before any work, naming the argument.
+    """
+    check_type("network", network, (DeepNet,))
+    check_problem(network, data, training, loss)
+    widths, steps = _increasing("widths", widths, 3, 2), _increasing("steps", steps, 1, 0)
+    seeds, threshold = checks.integer("seeds", seeds, 2), checks.positive("threshold", threshold)
+    last = max(1, steps[-1])
+    if last > min(2, training.steps):
+        raise ValueError(f"steps must be at most 2, as exponents are derived so far, and training.steps = {training.steps}; got {steps[-1]}")
+    data, training = replace(data, test_x=None, test_y=None), replace(training, steps=last, learning_rate=training.learning_rates[:last])
+    root = checks.seed_sequence("rng", rng)
+    streams = [np.random.SeedSequence(root.entropy, spawn_key=(*root.spawn_key, width)) for width in widths]
+    options = {"seeds": seeds, "loss": loss, "track": "coordinates", "progress": progress, "workers": workers}
+    coordinates = [
+        simulate(network, data, training, width=width, rng=stream, **options).coordinates for width, stream in zip(widths, streams)
+    ]
+    sizes = _named(np.array(coordinates), network.depth, steps)
+    derived = network.abc.analyze(_analyzed(network)).exponents
+    return CoordinateCheck(network, data, training, loss, widths, seeds, sizes, judge(sizes, widths, derived, threshold), threshold)
+
+
+def _increasing(name, values, count, minimum):
+    try:
+        values = tuple(values)
+    except TypeError:
+        checks.fail(name, values, f"a sequence of at least {count} increasing integers >= {minimum}", TypeError)
+    values = tuple(checks.integer(f"{name}[{i}]", value, minimum) for i, value in enumerate(values))
+    if len(values) < count or any(a >= b for a, b in zip(values, values[1:])):
+        checks.fail(name, values, f"a sequence of at least {count} increasing integers >= {minimum}")
+    return values
+
+
+def _analyzed(network):
+    """The activation under the name by which it is analyzed."""
+    return "linear" if network.negative_slope == 1 else network.activation
+
+
+def _named(coordinates, depth, steps):
+    """Arrays (widths, seeds) by signal, layer and step of `coordinates`, shape (widths, seeds, T, signals, L + 1)."""
+    from solvers.finite_deep import SIGNALS
+
+    sizes = {}
+    for step in steps:
+        for i, signal in enumerate(SIGNALS):
+            for layer in range(1, depth + 2):
+                name = signal if layer <= depth else _LOGITS.get(signal)
+                sizes[name, layer, step] = coordinates[:, :, step, i, layer - 1]
+    return sizes
+
+
+def judge(sizes, widths, derived, threshold=THRESHOLD):
+    """`CoordinateRow`s of `sizes`, as in `CoordinateCheck`, against exponents by the same keys; what has no exponent is left out.
+
+    Sizes are averaged over seeds as logarithms: means of the sizes themselves are dominated by rare networks.
+    """
+    rows = []
+    for key in sorted(set(sizes) & set(derived), key=lambda key: (key[2], _rank(key[0]), key[1])):
+        if key[0] in _SHOWN:
+            slope, error, bend = _fit(sizes[key], widths)
+            rows.append(CoordinateRow(*key, derived[key], slope, error, bend, threshold * error + abs(bend)))
+    return tuple(rows)
+
+
+def _rank(signal):
+    """Signals of layers and of the logits under one heading."""
+    return _SHOWN.index({text: name for name, text in _LOGITS.items()}.get(signal, signal)) if signal in _SHOWN else len(_SHOWN)
+
+
+def _fit(sizes, widths):
+    """Slope, its standard error, bend."""
+    if not sizes.any():
+        return -math.inf, 0.0, 0.0
+    with np.errstate(divide="ignore", invalid="ignore"):
+        logs, half = np.log(sizes), (len(widths) + 1) // 2
+        positions, means = np.log(widths), logs.mean(axis=1)
+        errors = logs.std(axis=1, ddof=1) / math.sqrt(logs.shape[1])
+        weights = _slope_weights(positions)
+        bend = _slope_weights(positions[-half:]) @ means[-half:] - _slope_weights(positions[:half]) @ means[:half]
+        return float(weights @ means), float(np.sqrt(weights**2 @ errors**2)), float(bend)
+
+
+def _slope_weights(positions):
+    centred = positions - positions.mean()
+    return centred / (centred**2).sum()
