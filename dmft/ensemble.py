@@ -159,14 +159,17 @@ class FunctionEnsemble(Ensemble):
 
     Attributes
     ----------
-    function : ndarray (seeds, T, P + M)
+    function : ndarray (seeds, T, P + M), or (seeds, T, P + M, C) of C > 1 outputs
         Normalised logits; `predictions` and `test_predictions` are its parts. Infinite once a network has diverged.
     loss, test_loss : ndarray (seeds, T)
         Mean loss of the unnormalised logits over the samples, and over labelled test points (else None).
-    initial_function : ndarray (seeds, P + M)
+    initial_function : ndarray (seeds, P + M[, C])
         Normalised initial logits: what `dmft.solve` takes as ``initial_function``.
     tangent_kernel : ndarray (seeds, T, P + M, P) or None
         Normalised; None unless tracked.
+    coordinates : ndarray (seeds, T, 5, L + 1) or None
+        Root mean squares over neurons and samples of h, phi(h), derivative of the loss by h, change of h since initialization, and the
+        part of that change due to the layer's own weights; layer L + 1 are the logits. None unless tracked.
     width : int
     options : dict
         Everything else that decided the result, as in `dmft.simulate`.
@@ -177,17 +180,24 @@ class FunctionEnsemble(Ensemble):
     test_loss: np.ndarray | None = None
     initial_function: np.ndarray
     tangent_kernel: np.ndarray | None = None
+    coordinates: np.ndarray | None = None
     width: int
     options: dict
 
     stored: ClassVar = {
-        "function": Stored(("seed", "time", "point"), "normalised logits before every step, at the training samples and then the test points"),
+        "function": Stored(
+            ("seed", "time", "point", "output"), "normalised logits before every step, at the training samples and then the test points"
+        ),
         "loss": Stored(("seed", "time"), "mean loss of the logits over the training samples, before every step"),
         "test_loss": Stored(("seed", "time"), "mean loss of the logits over the test points, before every step"),
-        "initial_function": Stored(("seed", "point"), "normalised initial logits"),
+        "initial_function": Stored(("seed", "point", "output"), "normalised initial logits"),
         "tangent_kernel": Stored(("seed", "time", "point", "sample"), "normalised tangent kernel, before every step"),
+        "coordinates": Stored(
+            ("seed", "time", "signal", "layer"),
+            "root mean squares of h, x, derivative of the loss by h, change of h, and change by own weights; the last layer are the logits",
+        ),
     }
-    averaged: ClassVar = ("function", "predictions", "test_predictions", "loss", "test_loss", "tangent_kernel")
+    averaged: ClassVar = ("function", "predictions", "test_predictions", "loss", "test_loss", "tangent_kernel", "coordinates")
 
     @property
     def predictions(self):

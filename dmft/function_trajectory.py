@@ -14,14 +14,14 @@ class FunctionTrajectory(Trajectory):
 
     Attributes
     ----------
-    function : ndarray (T, P + M)
+    function : ndarray (T, P + M), or (T, P + M, C) of C > 1 outputs
         Normalised logits, before every step; T = steps + 1. `predictions` and `test_predictions` are its parts.
-    function_error : ndarray (T, P + M)
+    function_error : ndarray (T, P + M[, C])
         Monte Carlo standard error of `function`; zero where nothing is sampled.
     loss, test_loss : ndarray (T,) or None
         Mean loss of the unnormalised logits over the samples and over labelled test points; None where these diverge or vanish with the width, and
         without test labels.
-    initial_function : ndarray (P + M,) or None
+    initial_function : ndarray (P + M[, C]) or None
         F0, the normalised initial logits that the trajectory has seen; None if it needs none.
     tangent_kernel : ndarray (T, P + M, P) or None
         Normalised; None unless tracked.
@@ -37,11 +37,13 @@ class FunctionTrajectory(Trajectory):
     tangent_kernel: np.ndarray | None = None
 
     stored: ClassVar = {
-        "function": Stored(("time", "point"), "normalised logits before every step, at the training samples and then the test points"),
-        "function_error": Stored(("time", "point"), "Monte Carlo standard error of the normalised logits"),
+        "function": Stored(
+            ("time", "point", "output"), "normalised logits before every step, at the training samples and then the test points"
+        ),
+        "function_error": Stored(("time", "point", "output"), "Monte Carlo standard error of the normalised logits"),
         "loss": Stored(("time",), "mean loss of the logits over the training samples, before every step"),
         "test_loss": Stored(("time",), "mean loss of the logits over the test points, before every step"),
-        "initial_function": Stored(("point",), "normalised initial logits", "fixed"),
+        "initial_function": Stored(("point", "output"), "normalised initial logits", "fixed"),
         "tangent_kernel": Stored(("time", "point", "sample"), "normalised tangent kernel, before every step"),
     }
 
@@ -74,7 +76,7 @@ class FunctionTrajectory(Trajectory):
         """Labelled view as an `xarray.Dataset` (needs the optional dependency xarray)."""
         import xarray
 
-        variables = {name: (self.stored[name].dimensions, array) for name, array in self.arrays().items()}
+        variables = {name: (self.stored[name].dimensions[: array.ndim], array) for name, array in self.arrays().items()}
         return xarray.Dataset(variables, {"time": self.times}, {"status": self.status.value, "method": self.method, "samples": self.samples})
 
     def summary(self):

@@ -56,15 +56,15 @@ from .ensemble import FunctionEnsemble, LinearEnsemble
 from .errors import StorageError
 from .function_trajectory import FunctionTrajectory
 from .linear_trajectory import LinearTrajectory
-from .networks import DeepLinear, ShallowNet
+from .networks import DeepLinear, DeepNet, ShallowNet
 from .specification import canonical_json, from_dict
 from .trajectory import Status, Trajectory
 
 SCHEMA = 1
 TRAJECTORY, ENSEMBLE = "dmft-trajectory", "dmft-ensemble"
 _PROBLEM = ("network", "data", "training")
-_TRAJECTORIES = {DeepLinear: LinearTrajectory, ShallowNet: FunctionTrajectory}
-_ENSEMBLES = {DeepLinear: LinearEnsemble, ShallowNet: FunctionEnsemble}
+_TRAJECTORIES = {DeepLinear: LinearTrajectory, ShallowNet: FunctionTrajectory, DeepNet: FunctionTrajectory}
+_ENSEMBLES = {DeepLinear: LinearEnsemble, ShallowNet: FunctionEnsemble, DeepNet: FunctionEnsemble}
 _CHUNK = (64, 128)
 _CHUNK_NUMBERS = 1024
 _FILTERS = {"compression": "lzf", "shuffle": True, "fletcher32": True}

@@ -27,6 +27,8 @@ class Status(enum.Enum):
 class Stored:
     """How an array of a trajectory is stored: the names of its dimensions, what it is, and how it grows with the time rows.
 
+    Arrays of fewer dimensions lack the last ones: those of networks with one output lack "output".
+
     `layout` is "rows": the first axis is time; "triangle": the last two are time (times outputs), nothing above the diagonal;
     "fixed": it does not grow.
     """

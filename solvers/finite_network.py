@@ -101,12 +101,12 @@ class LowRankLayers:
                 buffer = self.buffers[layer]
                 for row in range(len(matrix)):
                     matrix[row], buffer[row] = w[0] * matrix[row] + w[1] * buffer[row], m[0] * matrix[row] + m[1] * buffer[row]
-                _add_product(buffer, 1.0, left * m[2 : 2 + n, None], right)
-            _add_product(matrix, 1.0 if self.keeps_buffer else w[0], left * w[2 : 2 + n, None], right)
+                add_product(buffer, 1.0, left * m[2 : 2 + n, None], right)
+            add_product(matrix, 1.0 if self.keeps_buffer else w[0], left * w[2 : 2 + n, None], right)
         self._restart()
 
 
-def _add_product(matrix, scale, left, right):
+def add_product(matrix, scale, left, right):
     """matrix <- scale matrix + left^T right, in place."""
     dgemm(1.0, right.T, left.T, beta=scale, c=matrix.T, trans_b=True, overwrite_c=True)
 
