@@ -12,17 +12,36 @@ are felt, W^l x is a Gaussian field with responses: a matrix of which only the p
 Source: theory/deep_parameterizations.md, sections 3 and 4; arXiv 2110.15596.
 """
 
+from typing import NamedTuple
+
 import numpy as np
 
 #: When the initial matrices between hidden layers act: always (muP); in the first step only (hybrid muP, IP-LLR); in the first backward
 #: pass only, as in the first step with large rates of a network whose preactivations are biases (IP-bias); never (integrable).
 MATRICES = ("always", "first step", "first backward pass", "never")
 
-_TOLERANCE = 1e-10
+#: Variance of a field, relative to the mean variance of the fields shown with it, below which a basis is not extended.
+_TOLERANCE = 1e-6
+
+
+class Step(NamedTuple):
+    """One time of a march.
+
+    Attributes
+    ----------
+    f : ndarray, shape (n, C)
+    dropped : float
+        Largest fraction of the variance of fields that bounding the rank of a basis has left out so far.
+    """
+
+    f: np.ndarray
+    dropped: float
 
 
 class Basis:
     """Orthonormal basis of fields that are shown one after another, by truncated Gram-Schmidt; <q_j q_k> = delta_jk.
+
+    The rank is at most an eighth of the neurons, as sampling errors grow with their ratio.
 
     Parameters
     ----------
@@ -31,18 +50,24 @@ class Basis:
     """
 
     def __init__(self, size):
-        self.rows = np.empty((0, size))
+        self.rows, self.dropped = np.empty((0, size)), 0.0
 
     def coefficients(self, fields):
-        """Of fields, shape (k, size), in the basis, extended by what of their variance exceeds 1e-10 of the mean: shape (k, rank)."""
+        """Of fields, shape (k, size), in the basis, which is extended by what they add to it: shape (k, rank)."""
         size = fields.shape[1]
         residual, inner = fields, np.zeros((len(fields), len(self.rows)))
         for _ in range(2):
             part = residual @ self.rows.T / size
             residual = residual - part @ self.rows
             inner += part
-        variances, vectors = np.linalg.eigh(residual @ residual.T / size)
-        kept = variances > _TOLERANCE * np.mean(fields**2)
+        gram, power = residual @ residual.T / size, np.mean(fields**2)
+        if not np.all(np.isfinite(gram)):
+            raise FloatingPointError("the fields overflow")
+        variances, vectors = np.linalg.eigh(gram)
+        wanted = variances > _TOLERANCE * power
+        kept = wanted & (np.arange(len(gram), 0, -1) <= size // 8 - len(self.rows))
+        if np.any(wanted & ~kept):
+            self.dropped = max(self.dropped, np.sum(variances[wanted & ~kept]) / (len(gram) * power))
         roots, vectors = np.sqrt(variances[kept]), vectors[:, kept]
         self.rows = np.concatenate([self.rows, (vectors / roots).T @ residual])
         return np.concatenate([inner, vectors * roots], axis=1)
@@ -67,8 +92,6 @@ class Innovations:
         """The first `count` rows, drawn where they are new."""
         new = count - len(self.rows)
         if new > 0:
-            if 2 * count > self._half:
-                raise ValueError(f"too few samples: {self._half} antithetic pairs per system must be at least twice the rank {count} of the fields")
             fresh, old = self._rng.standard_normal((new, self._half)), self.rows[:, : self._half]
             for _ in range(2):
                 fresh -= (fresh @ old.T / self._half) @ old
@@ -178,8 +201,13 @@ def march(
 
     Yields
     ------
-    f : ndarray, shape (n, C)
+    Step
         Before each step and after the last.
+
+    Raises
+    ------
+    FloatingPointError
+        When fields overflow: training diverges.
     """
     P, L = train, depth
     streams = [np.random.default_rng(s) for s in _spawned(seed, L)]
@@ -211,7 +239,7 @@ def march(
             slopes.append(np.empty_like(h))
             activation.evaluate(h, fields[-1], slopes[-1])
         f = f0 + fields[-1] @ V.T / samples
-        yield f
+        yield Step(f, max((basis.dropped for matrix in initial for basis in (matrix.inputs, matrix.outputs)), default=0.0))
         if t == len(rates):
             return
         if tie and not forward_acts:
@@ -255,6 +283,9 @@ def averaged(marches):
     Yields
     ------
     f, error : ndarray, shape (n, C)
+    dropped : float
+        As in `Step`.
     """
-    for values in zip(*marches, strict=True):
-        yield np.mean(values, axis=0), np.std(values, axis=0, ddof=1) / np.sqrt(len(values))
+    for steps in zip(*marches, strict=True):
+        values = [step.f for step in steps]
+        yield np.mean(values, axis=0), np.std(values, axis=0, ddof=1) / np.sqrt(len(values)), max(step.dropped for step in steps)
