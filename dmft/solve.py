@@ -7,12 +7,12 @@ from contextlib import nullcontext
 import numpy as np
 
 from . import checks
-from .networks import DeepLinear, ShallowNet
+from .networks import DeepLinear, DeepNet, ShallowNet
 from .specification import check_type
 from .trajectory import Status
 
 #: Modules of `dmft.theories`, imported when needed.
-_THEORIES = {DeepLinear: "deep_linear", ShallowNet: "shallow"}
+_THEORIES = {DeepLinear: "deep_linear", DeepNet: "deep", ShallowNet: "shallow"}
 
 
 def _theory(network, data, training, method, options):
@@ -45,11 +45,11 @@ def solve(network, data, training, method="causal", *, progress=True, out=None, 
 
     Parameters
     ----------
-    network : DeepLinear or ShallowNet
-    data : GaussianData or StructuredData for a DeepLinear, Dataset for a ShallowNet
+    network : DeepLinear, ShallowNet or DeepNet
+    data : GaussianData or StructuredData for a DeepLinear, Dataset for the others
     training : GradientDescent, OnlineSGD or MinibatchSGD
     method : {"causal", "fixed-point", "reference"}
-        "causal": one exact sweep over time, the only one for a ShallowNet. "fixed-point": the independent second method, sweeps
+        "causal": one exact sweep over time, the only one for other networks. "fixed-point": the independent second method, sweeps
         iterated to consistency. "reference": the readable numpy twin of the march.
     progress : bool
         Show a progress bar.
@@ -60,6 +60,7 @@ def solve(network, data, training, method="causal", *, progress=True, out=None, 
     **options
         DeepLinear, "fixed-point": window, tolerance, max_sweeps, damping, anderson; see `solvers.fixed_point.solve`.
         ShallowNet: loss, width, samples, rng, initial_function, track; see `dmft.theories.shallow`.
+        DeepNet: loss, samples, rng, initial_function; see `dmft.theories.deep`.
 
     Returns
     -------

@@ -28,7 +28,7 @@ class State(NamedTuple):
     kernels: tuple | None
 
 
-def kernel_march(kernel, derivative, weights):
+def kernel_march(kernel, derivative, weights, outputs=()):
     """Kernel regime, equations (4) and (6): g <- g - K c from g = 0.
 
     Parameters
@@ -37,14 +37,16 @@ def kernel_march(kernel, derivative, weights):
         K(x_j, x_i) of all points and the training points, which come first.
     derivative, weights
         See the module; f is g.
+    outputs : tuple of int
+        (C,): g and derivatives have a second axis of this size.
 
     Yields
     ------
-    g : ndarray, shape (P + M,)
+    g : ndarray, shape (P + M, *outputs)
         Before each step and after the last.
     """
     points, train = kernel.shape
-    g = np.zeros(points)
+    g = np.zeros((points, *outputs))
     for step, p in enumerate(weights):
         yield g
         g = g - kernel @ (p * derivative(step, g[:train]))
