@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from . import checks
-from .parameterizations import ABC, NAMES, parameterization
 from .specification import Specification
 
 
@@ -232,6 +231,8 @@ class DeepNet(Specification):
     outputs: int = 1
 
     def __post_init__(self):
+        from .parameterizations import ABC, NAMES
+
         def put(name, value):
             object.__setattr__(self, name, value)
 
@@ -252,6 +253,8 @@ class DeepNet(Specification):
     @property
     def abc(self):
         """The exponents (`ABC`)."""
+        from .parameterizations import parameterization
+
         return parameterization(self.parameterization, self.depth) if isinstance(self.parameterization, str) else self.parameterization
 
 
