@@ -10,6 +10,7 @@ from matplotlib.ticker import MaxNLocator
 
 from . import checks
 from .compare import Verdict
+from .coordinate_plot import coordinates  # noqa: F401
 from .ensemble import Ensemble
 from .linear_trajectory import LAYERED
 from .specification import check_type
