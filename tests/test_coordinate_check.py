@@ -34,7 +34,7 @@ def mup():
 
 @pytest.mark.parametrize("name", [name for name in NAMES if name != "mup"])
 def test_named_parameterizations_pass(name):
-    found = check(name)
+    found = check(name, seeds=12)
     assert found.passed, str(found)
     assert sum(row.resolved for row in found.rows) > 0.6 * len(found.rows)
 
@@ -47,6 +47,9 @@ def test_what_is_looked_at(mup):
     keys = {(row.signal, row.layer, row.step) for row in mup.rows}
     assert {("h", 1, 0), ("dh", 3, 0), ("f", 4, 0), ("change of h", 2, 1), ("update of f", 4, 1), ("h", 3, 1)} <= keys
     assert mup.row("f", 4, 0).expected == F(-1, 2)
+    unstable = check("sp", widths=(8, 16, 32), seeds=2)
+    assert unstable.row("f", 4, 1).expected > 0
+    assert ("dh", 1, 1) not in {(row.signal, row.layer, row.step) for row in unstable.rows}
     assert mup.sizes["h", 1, 0].shape == (len(WIDTHS), mup.seeds)
     with pytest.raises(ValueError, match="signal, layer, step must be those of a row"):
         mup.row("h", 9, 0)
@@ -75,7 +78,7 @@ def test_fit_of_known_powers():
     position = np.log(widths) - np.log(widths).mean()
     assert exact.error > 0.1 / np.sqrt(50 * (position**2).sum()) and exact.resolved
     assert abs(exact.slope + 1.5) < 4 * exact.error and exact.passed
-    assert abs(corrected.plain + 1.5) > 0.1 > 2 * abs(corrected.slope + 1.5) and corrected.passed
+    assert abs(corrected.plain + 1.5) > 2 * abs(corrected.slope + 1.5) > 0.02 and corrected.passed
     assert not zero.passed and judge(sizes, widths, {("h", 3, 0): -np.inf})[0].passed
     assert not judge(sizes, widths, {("h", 1, 0): -np.inf})[0].passed
 
