@@ -293,7 +293,7 @@ def _features(network, data, training, equations, initial, chi, samples, seed):
         for stream in seed.spawn(REPLICAS)
     ]
     for f, error, dropped in averaged(systems):
-        yield f, error, {"dropped variance": dropped} if dropped else {}
+        yield f, error, {"dropped variance": float(dropped)} if dropped else {}
 
 
 def _recorded(network, data, training, states, initial, mean_loss, options, report):
