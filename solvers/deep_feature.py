@@ -15,6 +15,8 @@ Source: theory/deep_parameterizations.md, sections 3 and 4; arXiv 2110.15596.
 from typing import NamedTuple
 
 import numpy as np
+from scipy.special import ndtri
+from scipy.stats import qmc
 
 #: When the initial matrices between hidden layers act: always (muP); in the first step only (hybrid muP, IP-LLR); in the first backward
 #: pass only, as in the first step with large rates of a network whose preactivations are biases (IP-bias); never (integrable).
@@ -22,6 +24,8 @@ MATRICES = ("always", "first step", "first backward pass", "never")
 
 #: Variance of a field, relative to the mean variance of the fields shown with it, below which a basis is not extended.
 _TOLERANCE = 1e-6
+#: Columns of normal variables of a layer that come from one Sobol sequence; later ones are pseudo-random.
+_QUASI_RANDOM = 128
 
 
 class Step(NamedTuple):
@@ -73,26 +77,49 @@ class Basis:
         return np.concatenate([inner, vectors * roots], axis=1)
 
 
+class NormalColumns:
+    """Source of the normal columns of a layer, one neuron per row of a scrambled Sobol sequence where their number is a power of 2.
+
+    Parameters
+    ----------
+    size : int
+        Neurons.
+    rng : numpy.random.Generator
+    """
+
+    def __init__(self, size, rng):
+        self._size, self._rng, self._left = size, rng, np.empty((0, size))
+        if size & (size - 1) == 0:
+            points = qmc.Sobol(_QUASI_RANDOM, seed=rng).random(size).T
+            self._left = ndtri(np.clip(points, 1e-12, 1 - 1e-12))
+
+    def take(self, count):
+        """The next columns, shape (count, size)."""
+        taken, self._left = self._left[:count], self._left[count:]
+        return np.concatenate([taken, self._rng.standard_normal((count - len(taken), self._size))])
+
+
 class Innovations:
     """Standard normal columns in antithetic pairs, with exact second moments; mates are in the second half.
 
     Parameters
     ----------
+    source : NormalColumns
+        Of half the neurons.
     size : int
         Neurons, mates included.
     sign : {1.0, -1.0}
         Of mates.
-    rng : numpy.random.Generator
     """
 
-    def __init__(self, size, sign, rng):
-        self.rows, self._half, self._sign, self._rng = np.empty((0, size)), size // 2, sign, rng
+    def __init__(self, source, size, sign):
+        self.rows, self._half, self._sign, self._source = np.empty((0, size)), size // 2, sign, source
 
     def upto(self, count):
-        """The first `count` rows, drawn where they are new."""
+        """The first `count` columns, as rows, drawn where they are new."""
         new = count - len(self.rows)
         if new > 0:
-            fresh, old = self._rng.standard_normal((new, self._half)), self.rows[:, : self._half]
+            fresh, old = self._source.take(new), self.rows[:, : self._half]
             for _ in range(2):
                 fresh -= (fresh @ old.T / self._half) @ old
                 fresh = np.linalg.solve(np.linalg.cholesky(fresh @ fresh.T / self._half), fresh)
@@ -181,7 +208,7 @@ def march(
     outputs : int
         C.
     samples : int
-        Neurons per layer, a multiple of 2: mates have the opposite V and W^T delta.
+        Neurons per layer, best a power of 2: half of them are mates with the opposite V and W^T delta.
     seed : int, sequence of int or SeedSequence
     matrices : str
         One of `MATRICES`.
@@ -210,8 +237,8 @@ def march(
         When fields overflow: training diverges.
     """
     P, L = train, depth
-    streams = [np.random.default_rng(s) for s in _spawned(seed, L)]
-    above, below = ([Innovations(samples, sign, rng) for rng in streams] for sign in (1.0, -1.0))
+    sources = [NormalColumns(samples // 2, np.random.default_rng(s)) for s in _spawned(seed, L)]
+    above, below = ([Innovations(source, samples, sign) for source in sources] for sign in (1.0, -1.0))
     initial = [InitialMatrix(scale, below[l - 1], above[l]) for l in range(1, L)]
     memories = [_Memory(len(rates) * P, samples) for _ in range(1, L)]
     tie = tie and activation.negative_slope not in (None, 1.0) and matrices in ("first step", "never") and not mean and L > 1
