@@ -12,6 +12,7 @@ are felt, W^l x is a Gaussian field with responses: a matrix of which only the p
 Source: theory/deep_parameterizations.md, sections 3 and 4; arXiv 2110.15596.
 """
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 import numpy as np
@@ -23,7 +24,7 @@ from scipy.stats import qmc
 MATRICES = ("always", "first step", "first backward pass", "never")
 
 #: Variance of a field, relative to the mean variance of the fields shown with it, below which a basis is not extended.
-_TOLERANCE = 1e-6
+_TOLERANCE = 1e-5
 #: Columns of normal variables of a layer that come from one Sobol sequence; later ones are pseudo-random.
 _QUASI_RANDOM = 128
 
@@ -42,6 +43,26 @@ class Step(NamedTuple):
     dropped: float
 
 
+class Rows:
+    """Array of rows that grows, its capacity doubling."""
+
+    def __init__(self, size):
+        self._array, self._count = np.empty((16, size)), 0
+
+    @property
+    def array(self):
+        return self._array[: self._count]
+
+    def append(self, rows):
+        end = self._count + len(rows)
+        if end > len(self._array):
+            grown = np.empty((max(end, 2 * len(self._array)), self._array.shape[1]))
+            grown[: self._count] = self.array
+            self._array = grown
+        self._array[self._count : end] = rows
+        self._count = end
+
+
 class Basis:
     """Orthonormal basis of fields that are shown one after another, by truncated Gram-Schmidt; <q_j q_k> = delta_jk.
 
@@ -54,16 +75,17 @@ class Basis:
     """
 
     def __init__(self, size):
-        self.rows, self.dropped = np.empty((0, size)), 0.0
+        self._rows, self.dropped = Rows(size), 0.0
+
+    @property
+    def rows(self):
+        return self._rows.array
 
     def coefficients(self, fields):
         """Of fields, shape (k, size), in the basis, which is extended by what they add to it: shape (k, rank)."""
         size = fields.shape[1]
-        residual, inner = fields, np.zeros((len(fields), len(self.rows)))
-        for _ in range(2):
-            part = residual @ self.rows.T / size
-            residual = residual - part @ self.rows
-            inner += part
+        inner = fields @ self.rows.T / size
+        residual = fields - inner @ self.rows
         gram, power = residual @ residual.T / size, np.mean(fields**2)
         if not np.all(np.isfinite(gram)):
             raise FloatingPointError("the fields overflow")
@@ -73,7 +95,8 @@ class Basis:
         if np.any(wanted & ~kept):
             self.dropped = max(self.dropped, np.sum(variances[wanted & ~kept]) / (len(gram) * power))
         roots, vectors = np.sqrt(variances[kept]), vectors[:, kept]
-        self.rows = np.concatenate([self.rows, (vectors / roots).T @ residual])
+        new = (vectors / roots).T @ residual
+        self._rows.append(new - (new @ self.rows.T / size) @ self.rows)
         return np.concatenate([inner, vectors * roots], axis=1)
 
 
@@ -113,18 +136,18 @@ class Innovations:
     """
 
     def __init__(self, source, size, sign):
-        self.rows, self._half, self._sign, self._source = np.empty((0, size)), size // 2, sign, source
+        self._rows, self._half, self._sign, self._source = Rows(size), size // 2, sign, source
 
     def upto(self, count):
         """The first `count` columns, as rows, drawn where they are new."""
-        new = count - len(self.rows)
-        if new > 0:
-            fresh, old = self._source.take(new), self.rows[:, : self._half]
+        rows = self._rows.array
+        if count > len(rows):
+            fresh, old = self._source.take(count - len(rows)), rows[:, : self._half]
             for _ in range(2):
                 fresh -= (fresh @ old.T / self._half) @ old
                 fresh = np.linalg.solve(np.linalg.cholesky(fresh @ fresh.T / self._half), fresh)
-            self.rows = np.concatenate([self.rows, np.concatenate([fresh, self._sign * fresh], axis=1)])
-        return self.rows[:count]
+            self._rows.append(np.concatenate([fresh, self._sign * fresh], axis=1))
+        return self._rows.array[:count]
 
 
 class InitialMatrix:
@@ -137,13 +160,15 @@ class InitialMatrix:
     ----------
     scale : float
         Standard deviation of the entries times the square root of the width.
+    size : int
+        Neurons of either layer.
     below, above : Innovations
         Of the neurons from which W leads (for W^T) and to which it leads.
     """
 
-    def __init__(self, scale, below, above):
+    def __init__(self, scale, size, below, above):
         self.scale, self.below, self.above = scale, below, above
-        self.inputs, self.outputs = Basis(below.rows.shape[1]), Basis(above.rows.shape[1])
+        self.inputs, self.outputs = Basis(size), Basis(size)
 
     def forward(self, x, responses=True):
         """W x of fields x, shape (k, neurons)."""
@@ -239,7 +264,7 @@ def march(
     P, L = train, depth
     sources = [NormalColumns(samples // 2, np.random.default_rng(s)) for s in _spawned(seed, L)]
     above, below = ([Innovations(source, samples, sign) for source in sources] for sign in (1.0, -1.0))
-    initial = [InitialMatrix(scale, below[l - 1], above[l]) for l in range(1, L)]
+    initial = [InitialMatrix(scale, samples, below[l - 1], above[l]) for l in range(1, L)]
     memories = [_Memory(len(rates) * P, samples) for _ in range(1, L)]
     tie = tie and activation.negative_slope not in (None, 1.0) and matrices in ("first step", "never") and not mean and L > 1
 
@@ -302,10 +327,21 @@ def _spawned(seed, count):
     return root.spawn(count)
 
 
-def averaged(marches):
+def _next(march):
+    with np.errstate(over="ignore", invalid="ignore"):
+        return next(march, None)
+
+
+def averaged(marches, threads=1):
     """Mean of independent systems and its standard error, at every time of the marches.
 
     Every system is driven by its own logits. The spread of its neurons would not do: all feel the same error of chi.
+
+    Parameters
+    ----------
+    marches : list of iterators of Step
+    threads : int
+        That share the systems; limit BLAS to one thread then.
 
     Yields
     ------
@@ -313,6 +349,7 @@ def averaged(marches):
     dropped : float
         As in `Step`.
     """
-    for steps in zip(*marches, strict=True):
-        values = [step.f for step in steps]
-        yield np.mean(values, axis=0), np.std(values, axis=0, ddof=1) / np.sqrt(len(values)), max(step.dropped for step in steps)
+    with ThreadPoolExecutor(threads) as pool:
+        while all(steps := list(pool.map(_next, marches))):
+            values = [step.f for step in steps]
+            yield np.mean(values, axis=0), np.std(values, axis=0, ddof=1) / np.sqrt(len(values)), max(step.dropped for step in steps)
