@@ -269,7 +269,8 @@ def march(
     tie = tie and activation.negative_slope not in (None, 1.0) and matrices in ("first step", "never") and not mean and L > 1
 
     kernel = gram + bias
-    first = scale * _root(kernel) @ above[0].upto(len(kernel))
+    root = _root(kernel)
+    first = scale * root @ above[0].upto(root.shape[1])
     shift = [np.zeros((1, samples))] * L
     if bias:
         shift[1:] = [scale * field.upto(1) for field in above[1:]]
@@ -319,7 +320,8 @@ def _break_ties(activation, fields, h, slopes):
 
 def _root(covariance):
     variances, vectors = np.linalg.eigh(covariance)
-    return vectors * np.sqrt(np.maximum(variances, 0.0))
+    kept = variances > 1e-14 * variances[-1]
+    return vectors[:, kept] * np.sqrt(variances[kept])
 
 
 def _spawned(seed, count):

@@ -117,7 +117,8 @@ def _integrable(network):
     else:
         raise ValueError(
             f"parameterization must have a known limit; got {_stated(network)}. Known are those that are stable with initial weights "
-            f"N(0, 1/m) between hidden layers, equal rates in all steps and no biases, and, rescaled or not, {', '.join(map(repr, _INTEGRABLE))}"
+            "N(0, 1/m) between hidden layers, equal rates in all steps and no biases, and, rescaled or not, "
+            f"{', '.join(map(repr, _INTEGRABLE))}"
         )
     if name == "ip-llr" and activation(network).negative_slope is None:
         raise ValueError(
@@ -171,10 +172,9 @@ def check(network, data, training, loss="mse", samples=SAMPLES, rng=0, initial_f
     if not isinstance(rng, np.random.Generator):
         checks.seed_sequence("rng", rng)
     equations, points = limit(network), len(data.points)
-    if equations.regime == "feature learning" and samples < 32 * REPLICAS * max(points, network.outputs):
-        raise ValueError(
-            f"samples must be at least {32 * REPLICAS} for each of the {max(points, network.outputs)} points or outputs; got {samples}"
-        )
+    fields = max(points, network.outputs)
+    if equations.regime == "feature learning" and samples < 8 * REPLICAS * fields:
+        raise ValueError(f"samples must be at least {8 * REPLICAS} for each of the {fields} points or outputs; got {samples}")
     if initial_function is None:
         return
     if equations.initial not in ("gaussian process", "bias"):
@@ -189,7 +189,7 @@ def memory_estimate(network, data, training, method, loss="mse", samples=SAMPLES
     """Peak memory in bytes of the arrays.
 
     In doubles, with n = P + M points and T = steps + 1: 2 T n C for the trajectory, 2 (L + 2) n^2 for kernels, and for each of N neurons
-    2 (L - 1) T P of the past, 3 L n of the present and, where initial matrices are felt all the time, 5 (L - 1) min(T n, N / 64) of their
+    2 (L - 1) T P of the past, 3 L n of the present and, where initial matrices are felt all the time, 8 (L - 1) min(T n, N / 64) of their
     projections.
     """
     points, rows, L = len(data.points), training.steps + 1, network.depth
@@ -199,7 +199,7 @@ def memory_estimate(network, data, training, method, loss="mse", samples=SAMPLES
         rank = rows * points if equations.matrices == "always" else 4 * points
         if equations.matrices == "first step" and network.activation == "relu":
             rank = rows * points
-        per_neuron = 2 * (L - 1) * rows * len(data.x) + 3 * L * points + 5 * (L - 1) * min(rank, samples // (8 * REPLICAS))
+        per_neuron = 2 * (L - 1) * rows * len(data.x) + 3 * L * points + 8 * (L - 1) * min(rank, samples // (8 * REPLICAS))
         total += samples * per_neuron
     return 8 * total
 
