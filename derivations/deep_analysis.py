@@ -3,6 +3,7 @@
 Source: theory/deep_parameterizations.md, section 2; arXiv 2011.14522, section 3; arXiv 2110.15596.
 """
 
+import functools
 from dataclasses import dataclass
 
 from . import deep, induction, polytope
@@ -51,6 +52,7 @@ class Analysis:
         return (*counted, *self.verdict)
 
 
+@functools.cache
 def analyze(network, activation):
     """The `Analysis` of a `deep.Scaling` for a class of activations."""
     counting = deep.power_counting(network, activation)

@@ -81,7 +81,7 @@ class FunctionTrajectory(Trajectory):
 
     def summary(self):
         last = min(self.finished, self.rows) - 1
-        size, error = np.abs(self.predictions[[0, last]]).mean(axis=1), self.standard_error[last].mean()
+        size, error = np.abs(self.predictions[[0, last]]).reshape(2, -1).mean(axis=1), self.standard_error[last].mean()
         lines = [f"logits     mean size {size[0]:.4g} -> {size[1]:.4g}" + (f", Monte Carlo error {error:.2g}" if error else "")]
         for name, loss in (("train loss", self.loss), ("test loss ", self.test_loss)):
             if loss is not None:

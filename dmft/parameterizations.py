@@ -6,7 +6,7 @@ theory/deep_parameterizations.md, section 1; arXiv 2011.14522; arXiv 2110.15596.
 
 from dataclasses import dataclass
 from fractions import Fraction
-from functools import cached_property
+from functools import cache, cached_property
 
 from derivations import activations, deep, deep_analysis, deep_report, polytope, rates
 
@@ -245,6 +245,7 @@ def _ip_llr(depth, rate, degree):
     return ABC(weights["a"], weights["b"], _reduced(weights["a"], first), c_later=weights["c"])
 
 
+@cache
 def _ip_bias(depth, rate, degree):
     weights, biases = _integrable_weights(depth), _layers(0, 0, 0, depth)
     network = deep.scaling(weights["a"], weights["c"], bias=biases)

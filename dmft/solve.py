@@ -12,7 +12,7 @@ from .specification import check_type
 from .trajectory import Status
 
 #: Modules of `dmft.theories`, imported when needed.
-_THEORIES = {DeepLinear: "deep_linear", DeepNet: "deep", ShallowNet: "shallow"}
+_THEORIES = {DeepLinear: "deep_linear", ShallowNet: "shallow", DeepNet: "deep"}
 
 
 def _theory(network, data, training, method, options):

@@ -12,16 +12,21 @@ are felt, W^l x is a Gaussian field with responses: a matrix of which only the p
 Source: theory/deep_parameterizations.md, sections 3 and 4; arXiv 2110.15596.
 """
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 import numpy as np
+from scipy.special import ndtri
+from scipy.stats import qmc
 
 #: When the initial matrices between hidden layers act: always (muP); in the first step only (hybrid muP, IP-LLR); in the first backward
 #: pass only, as in the first step with large rates of a network whose preactivations are biases (IP-bias); never (integrable).
 MATRICES = ("always", "first step", "first backward pass", "never")
 
 #: Variance of a field, relative to the mean variance of the fields shown with it, below which a basis is not extended.
-_TOLERANCE = 1e-6
+_TOLERANCE = 1e-5
+#: Columns of normal variables of a layer that come from one Sobol sequence; later ones are pseudo-random.
+_QUASI_RANDOM = 128
 
 
 class Step(NamedTuple):
@@ -38,6 +43,26 @@ class Step(NamedTuple):
     dropped: float
 
 
+class Rows:
+    """Array of rows that grows, its capacity doubling."""
+
+    def __init__(self, size):
+        self._array, self._count = np.empty((16, size)), 0
+
+    @property
+    def array(self):
+        return self._array[: self._count]
+
+    def append(self, rows):
+        end = self._count + len(rows)
+        if end > len(self._array):
+            grown = np.empty((max(end, 2 * len(self._array)), self._array.shape[1]))
+            grown[: self._count] = self.array
+            self._array = grown
+        self._array[self._count : end] = rows
+        self._count = end
+
+
 class Basis:
     """Orthonormal basis of fields that are shown one after another, by truncated Gram-Schmidt; <q_j q_k> = delta_jk.
 
@@ -50,16 +75,17 @@ class Basis:
     """
 
     def __init__(self, size):
-        self.rows, self.dropped = np.empty((0, size)), 0.0
+        self._rows, self.dropped = Rows(size), 0.0
+
+    @property
+    def rows(self):
+        return self._rows.array
 
     def coefficients(self, fields):
         """Of fields, shape (k, size), in the basis, which is extended by what they add to it: shape (k, rank)."""
         size = fields.shape[1]
-        residual, inner = fields, np.zeros((len(fields), len(self.rows)))
-        for _ in range(2):
-            part = residual @ self.rows.T / size
-            residual = residual - part @ self.rows
-            inner += part
+        inner = fields @ self.rows.T / size
+        residual = fields - inner @ self.rows
         gram, power = residual @ residual.T / size, np.mean(fields**2)
         if not np.all(np.isfinite(gram)):
             raise FloatingPointError("the fields overflow")
@@ -69,8 +95,31 @@ class Basis:
         if np.any(wanted & ~kept):
             self.dropped = max(self.dropped, np.sum(variances[wanted & ~kept]) / (len(gram) * power))
         roots, vectors = np.sqrt(variances[kept]), vectors[:, kept]
-        self.rows = np.concatenate([self.rows, (vectors / roots).T @ residual])
+        new = (vectors / roots).T @ residual
+        self._rows.append(new - (new @ self.rows.T / size) @ self.rows)
         return np.concatenate([inner, vectors * roots], axis=1)
+
+
+class NormalColumns:
+    """Source of the normal columns of a layer, one neuron per row of a scrambled Sobol sequence where their number is a power of 2.
+
+    Parameters
+    ----------
+    size : int
+        Neurons.
+    rng : numpy.random.Generator
+    """
+
+    def __init__(self, size, rng):
+        self._size, self._rng, self._left = size, rng, np.empty((0, size))
+        if size & (size - 1) == 0:
+            points = qmc.Sobol(_QUASI_RANDOM, seed=rng).random(size).T
+            self._left = ndtri(np.clip(points, 1e-12, 1 - 1e-12))
+
+    def take(self, count):
+        """The next columns, shape (count, size)."""
+        taken, self._left = self._left[:count], self._left[count:]
+        return np.concatenate([taken, self._rng.standard_normal((count - len(taken), self._size))])
 
 
 class Innovations:
@@ -78,26 +127,27 @@ class Innovations:
 
     Parameters
     ----------
+    source : NormalColumns
+        Of half the neurons.
     size : int
         Neurons, mates included.
     sign : {1.0, -1.0}
         Of mates.
-    rng : numpy.random.Generator
     """
 
-    def __init__(self, size, sign, rng):
-        self.rows, self._half, self._sign, self._rng = np.empty((0, size)), size // 2, sign, rng
+    def __init__(self, source, size, sign):
+        self._rows, self._half, self._sign, self._source = Rows(size), size // 2, sign, source
 
     def upto(self, count):
-        """The first `count` rows, drawn where they are new."""
-        new = count - len(self.rows)
-        if new > 0:
-            fresh, old = self._rng.standard_normal((new, self._half)), self.rows[:, : self._half]
+        """The first `count` columns, as rows, drawn where they are new."""
+        rows = self._rows.array
+        if count > len(rows):
+            fresh, old = self._source.take(count - len(rows)), rows[:, : self._half]
             for _ in range(2):
                 fresh -= (fresh @ old.T / self._half) @ old
                 fresh = np.linalg.solve(np.linalg.cholesky(fresh @ fresh.T / self._half), fresh)
-            self.rows = np.concatenate([self.rows, np.concatenate([fresh, self._sign * fresh], axis=1)])
-        return self.rows[:count]
+            self._rows.append(np.concatenate([fresh, self._sign * fresh], axis=1))
+        return self._rows.array[:count]
 
 
 class InitialMatrix:
@@ -110,13 +160,15 @@ class InitialMatrix:
     ----------
     scale : float
         Standard deviation of the entries times the square root of the width.
+    size : int
+        Neurons of either layer.
     below, above : Innovations
         Of the neurons from which W leads (for W^T) and to which it leads.
     """
 
-    def __init__(self, scale, below, above):
+    def __init__(self, scale, size, below, above):
         self.scale, self.below, self.above = scale, below, above
-        self.inputs, self.outputs = Basis(below.rows.shape[1]), Basis(above.rows.shape[1])
+        self.inputs, self.outputs = Basis(size), Basis(size)
 
     def forward(self, x, responses=True):
         """W x of fields x, shape (k, neurons)."""
@@ -181,7 +233,7 @@ def march(
     outputs : int
         C.
     samples : int
-        Neurons per layer, a multiple of 2: mates have the opposite V and W^T delta.
+        Neurons per layer, best a power of 2: half of them are mates with the opposite V and W^T delta.
     seed : int, sequence of int or SeedSequence
     matrices : str
         One of `MATRICES`.
@@ -210,14 +262,15 @@ def march(
         When fields overflow: training diverges.
     """
     P, L = train, depth
-    streams = [np.random.default_rng(s) for s in _spawned(seed, L)]
-    above, below = ([Innovations(samples, sign, rng) for rng in streams] for sign in (1.0, -1.0))
-    initial = [InitialMatrix(scale, below[l - 1], above[l]) for l in range(1, L)]
+    sources = [NormalColumns(samples // 2, np.random.default_rng(s)) for s in _spawned(seed, L)]
+    above, below = ([Innovations(source, samples, sign) for source in sources] for sign in (1.0, -1.0))
+    initial = [InitialMatrix(scale, samples, below[l - 1], above[l]) for l in range(1, L)]
     memories = [_Memory(len(rates) * P, samples) for _ in range(1, L)]
     tie = tie and activation.negative_slope not in (None, 1.0) and matrices in ("first step", "never") and not mean and L > 1
 
     kernel = gram + bias
-    first = scale * _root(kernel) @ above[0].upto(len(kernel))
+    root = _root(kernel)
+    first = scale * root @ above[0].upto(root.shape[1])
     shift = [np.zeros((1, samples))] * L
     if bias:
         shift[1:] = [scale * field.upto(1) for field in above[1:]]
@@ -267,7 +320,8 @@ def _break_ties(activation, fields, h, slopes):
 
 def _root(covariance):
     variances, vectors = np.linalg.eigh(covariance)
-    return vectors * np.sqrt(np.maximum(variances, 0.0))
+    kept = variances > 1e-14 * variances[-1]
+    return vectors[:, kept] * np.sqrt(variances[kept])
 
 
 def _spawned(seed, count):
@@ -275,10 +329,21 @@ def _spawned(seed, count):
     return root.spawn(count)
 
 
-def averaged(marches):
+def _next(march):
+    with np.errstate(over="ignore", invalid="ignore"):
+        return next(march, None)
+
+
+def averaged(marches, threads=1):
     """Mean of independent systems and its standard error, at every time of the marches.
 
     Every system is driven by its own logits. The spread of its neurons would not do: all feel the same error of chi.
+
+    Parameters
+    ----------
+    marches : list of iterators of Step
+    threads : int
+        That share the systems; limit BLAS to one thread then.
 
     Yields
     ------
@@ -286,6 +351,7 @@ def averaged(marches):
     dropped : float
         As in `Step`.
     """
-    for steps in zip(*marches, strict=True):
-        values = [step.f for step in steps]
-        yield np.mean(values, axis=0), np.std(values, axis=0, ddof=1) / np.sqrt(len(values)), max(step.dropped for step in steps)
+    with ThreadPoolExecutor(threads) as pool:
+        while all(steps := list(pool.map(_next, marches))):
+            values = [step.f for step in steps]
+            yield np.mean(values, axis=0), np.std(values, axis=0, ddof=1) / np.sqrt(len(values)), max(step.dropped for step in steps)

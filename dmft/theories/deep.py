@@ -7,6 +7,7 @@ biases, or not centred. Where nothing moves, f stays what it is. Source: theory/
 arXiv 2110.15596; arXiv 2011.14522.
 """
 
+import os
 import time
 from dataclasses import dataclass
 from fractions import Fraction
@@ -20,7 +21,7 @@ from ..parameterizations import parameterization
 from ..specification import check_type
 from ..training import GradientDescent, MinibatchSGD
 from ..trajectory import Status
-from .shallow import DIVERGED, activation
+from .shallow import DIVERGED, activation, one_thread
 
 #: Methods and their options.
 METHODS = {"causal": ("loss", "samples", "rng", "initial_function")}
@@ -80,7 +81,7 @@ def limit(network):
         if analysis.result.proven:
             return Limit(f"trivial: {reasons}", "trivial", (), "zero")
         raise ValueError(
-            f"parameterization must have a known limit; of {_stated(network)} it is known only that the first steps change nothing: {reasons}"
+            f"parameterization must have a known limit; of {_stated(network)} it is known only that first steps change nothing: {reasons}"
         )
     return _integrable(network)
 
@@ -115,8 +116,9 @@ def _integrable(network):
             break
     else:
         raise ValueError(
-            f"parameterization must have a known limit; got {_stated(network)}. Known are those that are stable with initial weights N(0, 1/m) "
-            f"between hidden layers, equal rates in all steps and no biases, and {', '.join(map(repr, _INTEGRABLE))}, rescaled or not"
+            f"parameterization must have a known limit; got {_stated(network)}. Known are those that are stable with initial weights "
+            "N(0, 1/m) between hidden layers, equal rates in all steps and no biases, and, rescaled or not, "
+            f"{', '.join(map(repr, _INTEGRABLE))}"
         )
     if name == "ip-llr" and activation(network).negative_slope is None:
         raise ValueError(
@@ -129,7 +131,10 @@ def _integrable(network):
 _INTEGRABLE = {
     "hybrid-mup": ("hybrid muP: first step in muP, then the initial weights between hidden layers forgotten", {"matrices": "first step"}),
     "ip-llr": ("integrable with large initial learning rates, which is that of hybrid muP", {"matrices": "first step"}),
-    "ip-bias": ("integrable with biases and large initial learning rates", {"matrices": "first backward pass", "bias": True, "initial": "bias"}),
+    "ip-bias": (
+        "integrable with biases and large initial learning rates",
+        {"matrices": "first backward pass", "bias": True, "initial": "bias"},
+    ),
     "ip-non-centered": ("integrable, not centred", {"matrices": "never", "mean": 1.0, "initial": "mean"}),
     "integrable": ("integrable", {"matrices": "never"}),
 }
@@ -159,22 +164,21 @@ def check(network, data, training, loss="mse", samples=SAMPLES, rng=0, initial_f
     check_type("data", data, (Dataset,))
     check_type("training", training, (GradientDescent, MinibatchSGD))
     for name in ("momentum", "weight_decay"):
-        if getattr(training, name):
-            raise ValueError(f"{name} must be 0 for a DeepNet, whose limits are those of plain gradient descent; got {getattr(training, name)}")
+        if value := getattr(training, name):
+            raise ValueError(f"{name} must be 0 for a DeepNet, whose limits are those of plain gradient descent; got {value}")
     losses.check_outputs(loss, data, network.outputs)
     if checks.integer("samples", samples, 2 * REPLICAS) % (2 * REPLICAS):
         checks.fail("samples", samples, f"a multiple of {2 * REPLICAS}: pairs in {REPLICAS} systems")
     if not isinstance(rng, np.random.Generator):
         checks.seed_sequence("rng", rng)
     equations, points = limit(network), len(data.points)
-    if equations.regime == "feature learning" and samples < 32 * REPLICAS * max(points, network.outputs):
-        raise ValueError(
-            f"samples must be at least {32 * REPLICAS} for each of the {max(points, network.outputs)} points or outputs; got {samples}"
-        )
+    fields = max(points, network.outputs)
+    if equations.regime == "feature learning" and samples < 8 * REPLICAS * fields:
+        raise ValueError(f"samples must be at least {8 * REPLICAS} for each of the {fields} points or outputs; got {samples}")
     if initial_function is None:
         return
     if equations.initial not in ("gaussian process", "bias"):
-        raise ValueError(f"initial_function must be None where the logits start from a value that is not random; the limit is: {equations.name}")
+        raise ValueError(f"initial_function must be None where the logits do not start at random; the limit is: {equations.name}")
     shapes = [(points, network.outputs)] + [(points,)] * (network.outputs == 1)
     if np.shape(initial_function) not in shapes:
         raise ValueError(f"initial_function must have shape {shapes[-1]}, samples and then test points; got {np.shape(initial_function)}")
@@ -185,7 +189,7 @@ def memory_estimate(network, data, training, method, loss="mse", samples=SAMPLES
     """Peak memory in bytes of the arrays.
 
     In doubles, with n = P + M points and T = steps + 1: 2 T n C for the trajectory, 2 (L + 2) n^2 for kernels, and for each of N neurons
-    2 (L - 1) T P of the past, 3 L n of the present and, where initial matrices are felt all the time, 5 (L - 1) min(T n, N / 64) of their
+    2 (L - 1) T P of the past, 3 L n of the present and, where initial matrices are felt all the time, 8 (L - 1) min(T n, N / 64) of their
     projections.
     """
     points, rows, L = len(data.points), training.steps + 1, network.depth
@@ -195,7 +199,7 @@ def memory_estimate(network, data, training, method, loss="mse", samples=SAMPLES
         rank = rows * points if equations.matrices == "always" else 4 * points
         if equations.matrices == "first step" and network.activation == "relu":
             rank = rows * points
-        per_neuron = 2 * (L - 1) * rows * len(data.x) + 3 * L * points + 5 * (L - 1) * min(rank, samples // (8 * REPLICAS))
+        per_neuron = 2 * (L - 1) * rows * len(data.x) + 3 * L * points + 8 * (L - 1) * min(rank, samples // (8 * REPLICAS))
         total += samples * per_neuron
     return 8 * total
 
@@ -252,7 +256,7 @@ def _kernels(network, points):
 
 
 def tangent_kernel(network, data):
-    """The stationary tangent kernel of a network in the kernel regime, shape (P + M, P), without learning rate; zero where the limit is trivial."""
+    """The stationary tangent kernel of the kernel regime, shape (P + M, P), without learning rate; zero where the limit is trivial."""
     from solvers.deep_kernel import tangent_kernel
 
     return tangent_kernel(*_kernels(network, data.points), network.weight_scale, limit(network).layers)[:, : len(data.x)]
@@ -292,8 +296,8 @@ def _features(network, data, training, equations, initial, chi, samples, seed):
         )
         for stream in seed.spawn(REPLICAS)
     ]
-    for f, error, dropped in averaged(systems):
-        yield f, error, {"dropped variance": dropped} if dropped else {}
+    for f, error, dropped in one_thread(averaged(systems, threads=len(os.sched_getaffinity(0)))):
+        yield f, error, {"dropped variance": float(dropped)} if dropped else {}
 
 
 def _recorded(network, data, training, states, initial, mean_loss, options, report):
