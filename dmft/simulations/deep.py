@@ -43,7 +43,8 @@ def check_problem(network, data, training, loss):
     for name in ("momentum", "weight_decay"):
         if getattr(training, name):
             raise ValueError(
-                f"{name} must be 0 for a DeepNet: its exponents say how plain gradient steps scale with the width; got {getattr(training, name)}"
+                f"{name} must be 0 for a DeepNet, whose exponents say how plain gradient steps scale with the width; "
+                f"got {getattr(training, name)}"
             )
     losses.check_outputs(loss, data, network.outputs)
 
