@@ -112,7 +112,8 @@ class CoordinateCheck:
             f"Coordinate check: {verdict}",
             f"  {self.network}",
             f"  widths {', '.join(map(str, self.widths))}, {self.seeds} seeds each, P = {len(self.data.x)}, loss {self.loss!r}",
-            f"  slope: of log size against log width, with a correction m^(-1/2); PASS: |slope - derived| <= {self.threshold:g} s.e. + {ALLOWANCE}",
+            f"  PASS: |slope - derived| <= {self.threshold:g} s.e. + {ALLOWANCE}",
+            "  slope: of log size against log width, with a correction m^(-1/2)",
             "  plain: without the correction; '?': an exponent 1/2 away would pass as well, take more seeds or larger widths",
             "",
             f"  step  {'signal':<13}layer  derived    slope     s.e.    plain",
@@ -173,7 +174,7 @@ def coordinate_check(
     seeds, threshold = checks.integer("seeds", seeds, 2), checks.positive("threshold", threshold)
     last = max(1, steps[-1])
     if last > min(2, training.steps):
-        raise ValueError(f"steps must be at most 2, as exponents are derived so far, and training.steps = {training.steps}; got {steps[-1]}")
+        raise ValueError(f"steps must be at most 2, so far exponents are derived, and training.steps = {training.steps}; got {steps[-1]}")
     data = replace(data, test_x=None, test_y=None)
     training = replace(training, steps=last, learning_rate=training.learning_rates[:last])
     root = checks.seed_sequence("rng", rng)

@@ -10,8 +10,8 @@ they are A_l ~ m^(-a_l-b_l) and E_l = m^(-2a_l-c_l). Source: theory/deep_paramet
 
 A signal is an (n, m) array, one row per input. The gradient of a matrix by the P samples of a batch has rank P, so a hidden matrix is kept
 as its initial Gaussians and the factors of its changes (`LowRankMatrix`): a step costs two products of a matrix with P vectors and, at
-small P, is bound by the memory traffic of reading U^l twice. All is in double precision, as single precision would end the exact identities between
-parameterizations at 1e-6, where differences that vanish with the width are still of interest.
+small P, is bound by the memory traffic of reading U^l twice. All is in double precision: single
+precision would end the exact identities between parameterizations at 1e-6.
 """
 
 from collections.abc import Sequence
