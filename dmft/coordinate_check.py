@@ -135,8 +135,9 @@ def coordinate_check(
     """Train networks of several widths and hold the sizes of their signals against the derived powers of the width.
 
     What is derived is `network.abc.analyze` of its activation; nothing is fitted to agree with it. Exponents are those of generic
-    problems, and those from which logits have grown with the width are left out. On a few samples a coincidence can make a coefficient nearly zero, and the fit then shows the exponent of the next term:
-    deep relu networks map all inputs to nearly the same direction, so that the updates of labels with mean zero cancel.
+    problems, and those from which logits have grown with the width are left out. On a few samples a coincidence can make a coefficient
+    nearly zero, and the fit then shows the exponent of the next term: deep relu networks map all inputs to nearly the same direction,
+    so that the updates of labels with mean zero cancel.
 
     Parameters
     ----------

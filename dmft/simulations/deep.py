@@ -86,7 +86,8 @@ def _check_memory(network, data, training, width, rank, workers):
     needed, limit = 8 * workers * (hidden + width * data.x.shape[1] + signals), checks.machine_memory()
     if needed > limit:
         raise ValueError(
-            f"width = {width} with {workers} worker(s) needs {needed / 2**30:.1f} GiB, above this machine's limit of {limit / 2**30:.1f} GiB. "
+            f"width = {width} with {workers} worker(s) needs {needed / 2**30:.1f} GiB, "
+            f"above this machine's limit of {limit / 2**30:.1f} GiB. "
             "Take a smaller width, fewer points or steps, or fewer workers"
         )
 
