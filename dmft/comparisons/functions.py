@@ -50,7 +50,7 @@ class FunctionVerdict:
     ensembles : tuple of FunctionEnsemble
         The compared one first.
     width_errors : tuple of float
-        Root mean square of `relative_error` over compared times, for each ensemble.
+        The same over all compared times at once, for each ensemble.
     rate : float
         Power of 1 / width at which the mean deviation is expected to vanish, by which several widths are extrapolated.
     width : int or None
@@ -163,15 +163,14 @@ def compare(trajectory, ensembles, threshold, progress):
 
     zscores = np.where(groups[0].theory_finite == groups[0].network_finite, 0.0, np.inf)
     zscores[finite] = [test(*functions, times=[t]).z for t in np.flatnonzero(finite)]
-    errors = [g.relative_error() for g in groups]
     return FunctionVerdict(
         tests=tests,
         zscores=zscores,
-        relative_error=errors[0],
+        relative_error=groups[0].relative_error(),
         compared=finite,
         diverged=diverged,
         ensembles=tuple(ensembles),
-        width_errors=tuple(float(np.sqrt(np.mean(e[finite & np.isfinite(e)] ** 2))) for e in errors),
+        width_errors=tuple(g.overall_error(finite) for g in groups),
         rate=rate,
         width=width,
         solves=solves,
@@ -246,10 +245,15 @@ class _Group:
         return amplitude * np.mean(np.abs(_flat(derivative(labels.reshape(logits.shape[2:]), amplitude * logits), 2)), axis=(0, 2))
 
     def relative_error(self):
-        """Shape (T,); infinite where the theory vanishes and the networks do not."""
-        squares = [np.mean(f**2, axis=(0, 2)) for f in (self.residual, self.theory)]
+        """Shape (T,); infinite where the theory vanishes up to rounding and the networks do not."""
+        error, size = (np.sqrt(np.mean(f**2, axis=(0, 2))) for f in (self.residual, self.theory))
+        vanishes = size <= ROUNDING * np.max(size, initial=0.0, where=np.isfinite(size))
         with np.errstate(divide="ignore", invalid="ignore"):
-            return np.where(squares[0] == 0, 0.0, np.sqrt(squares[0] / squares[1]))
+            return np.where(error == 0, 0.0, np.where(vanishes, np.inf, error / size))
+
+    def overall_error(self, times):
+        """Root mean square of the residuals at some times, over that of the theory."""
+        return float(np.linalg.norm(self.residual[:, times]) / np.linalg.norm(self.theory[:, times]))
 
 
 def _noise(group, finite):
