@@ -19,15 +19,13 @@ Source: theory/kernel_evolution.md, sections 2, 5 and 7; equations of arXiv 2205
 from typing import NamedTuple
 
 import numpy as np
-from scipy.linalg import solve_triangular
 
 from .finite_network import optimizer_step
 from .kernel_problem import errors_on_points
-from .sample_blocks import NormalColumns, Stack, append_normals, combine, contract, deposit
+from .sample_blocks import Basis, Innovations, NormalColumns, Stack, combine, contract, deposit
 
 BLOCK = 512
 DIVERGED = 1e8
-_ORTHONORMAL = 1e-12
 
 
 class Step(NamedTuple):
@@ -68,14 +66,6 @@ class Step(NamedTuple):
         return sum(phi * g for phi, g in zip(features, self.gradient_grams))
 
 
-class Innovations(NamedTuple):
-    """Half samples of normal columns that drive u and r of one layer, drawn from one source."""
-
-    source: NormalColumns
-    u: Stack
-    r: Stack
-
-
 class Weights:
     """Rows of c eps + M under the optimizer, with the buffer of momentum where there is one."""
 
@@ -111,57 +101,13 @@ class Weights:
             rows += rate * buffer
 
 
-class Basis:
-    """Orthonormal basis of the span of sampled fields, truncated; the fields come one time after the other."""
-
-    def __init__(self, blocks, size, tolerance, cap):
-        self.rows = Stack(blocks, size)
-        self.blocks, self.samples, self.tolerance, self.cap = blocks, blocks * size, tolerance, cap
-
-    def extend(self, fields, coefficients, gram):
-        """Append what `fields` (blocks, n, B) add; returns their coefficients (n, r) in the new basis and the dropped variance.
-
-        Parameters
-        ----------
-        coefficients, gram : ndarrays (n, r), (n, n)
-            <fields rows> and <fields fields>.
-        """
-        total = np.trace(gram)
-        variances, vectors = np.linalg.eigh(gram - coefficients @ coefficients.T)
-        variances, vectors = variances[::-1], vectors[:, ::-1]
-        kept = int(np.sum(variances > self.tolerance * total / len(gram)))
-        kept = min(kept, self.cap - self.rows.count)
-        dropped = max(np.sum(variances[kept:]), 0.0) / total if total else 0.0
-        if not kept:
-            return coefficients, dropped
-        roots = np.sqrt(variances[:kept])
-        old = self.rows.count
-        mix = np.ascontiguousarray((vectors[:, :kept] / roots).T)
-        remove, overlap, norms = -mix @ coefficients, np.zeros((kept, old)), np.zeros((kept, kept))
-        new = self.rows.grow(kept)
-        for b, field in enumerate(fields):
-            row, known = mix @ field, self.rows.array[b, :old]
-            combine(remove, known, row, keep=1.0)
-            contract(row, known, overlap)
-            norms += row @ row.T
-            new[b] = row
-        overlap /= -self.samples
-        norms = norms / self.samples - overlap @ overlap.T
-        if max(np.max(np.abs(overlap), initial=0.0), np.max(np.abs(norms - np.eye(kept)))) > _ORTHONORMAL:
-            whiten = solve_triangular(np.linalg.cholesky(norms), np.eye(kept), lower=True)
-            for b in range(self.blocks):
-                row = new[b].copy()
-                combine(overlap, self.rows.array[b, :old], row, keep=1.0)
-                np.matmul(whiten, row, out=new[b])
-        return np.hstack([coefficients, vectors[:, :kept] * roots]), dropped
-
-
 class Layer:
     """State and fields of one layer."""
 
     def __init__(self, blocks, size, points, back, outputs, seed, sobol, optimizer, tolerance, cap):
         half = size // 2
-        self.innovations = Innovations(NormalColumns(blocks, half, seed, sobol), Stack(blocks, half), Stack(blocks, half))
+        source = NormalColumns(blocks, half, seed, sobol)
+        self.eps_u, self.eps_r = Innovations(source), Innovations(source)
         self.U = Weights(blocks, size, optimizer)
         self.R = Weights(blocks, size, optimizer)
         self.feature_basis = Basis(blocks, size, tolerance, cap)
@@ -173,12 +119,12 @@ class Layer:
     def drive_u(self, k, weight, buffer):
         """k more columns of u."""
         if k:
-            self.U.append(append_normals(self.innovations.u, self.innovations.source, k), 1.0, weight, buffer)
+            self.U.append(self.eps_u.take(k), 1.0, weight, buffer)
 
     def drive_r(self, k, weight, buffer):
         """k more columns of r."""
         if k:
-            self.R.append(append_normals(self.innovations.r, self.innovations.source, k), -1.0, weight, buffer)
+            self.R.append(self.eps_r.take(k), -1.0, weight, buffer)
 
 
 def default_cap(samples):
@@ -311,18 +257,19 @@ class _State:
             last = l == len(self.layers) - 1
             lower, basis, a = self.features[l], layer.feature_basis, self.responses_a[l]
             wants_basis, wants_response = not last or self.outer, not last and self.responses
-            eps_r, below_basis = layer.innovations.r, layer.gradient_basis.rows
+            eps_r, gradient_basis = layer.eps_r, layer.gradient_basis
             coefficients = np.zeros((points, basis.rows.count))
-            gram, response = np.zeros((points, points)), np.zeros((points, eps_r.count))
+            gram, response = np.zeros((points, points)), np.zeros((points, eps_r.used))
             samples = np.empty((points, self.blocks, size)) if keep else None
             for b in range(self.blocks):
                 if self.pending[l] is not None:
                     count, pending, rate = self.pending[l]
                     layer.U.update(b, count, pending, layer.g[b], rate)
                 phi = layer.phi[b]
+                gradient_basis.fill(b, layer.g[b])
                 combine(lower, layer.U.rows.block(b), h)
                 if a is not None:
-                    combine(a, below_basis.block(b), h, keep=1.0)
+                    combine(a, gradient_basis.rows.block(b), h, keep=1.0)
                 problem.activation.evaluate(h, phi, layer.slope[b])
                 gram += phi @ phi.T
                 if wants_basis:
@@ -332,12 +279,13 @@ class _State:
                     contract(difference, eps_r.block(b), response)
                 if keep:
                     samples[:, b] = h
+            gradient_basis.finish()
             gram /= S
             self.feature_grams[l + 1] = gram
             if keep:
                 kept.append(samples.reshape(points, S))
             if wants_basis:
-                self.features[l + 1], dropped = basis.extend(layer.phi, coefficients / S, gram)
+                self.features[l + 1], dropped = basis.plan(coefficients / S, gram)
                 self.dropped = max(dropped, self.dropped)
             else:
                 self.features[l + 1] = np.zeros((points, 0))
@@ -366,16 +314,17 @@ class _State:
         for l in reversed(range(len(self.layers))):
             layer, upper, basis = self.layers[l], self.gradients[l + 1], self.layers[l].gradient_basis
             wants_basis, wants_response = l > 0 or self.outer, l > 0 and self.responses
-            eps_u = layer.innovations.u
+            eps_u, feature_basis = layer.eps_u, layer.feature_basis
             coefficients = np.zeros((fields, basis.rows.count))
-            gram, response = np.zeros((fields, fields)), np.zeros((fields, eps_u.count))
+            gram, response = np.zeros((fields, fields)), np.zeros((fields, eps_u.used))
             memory = np.einsum("pc,pcr->pr", scaled, upper.reshape(back, C, -1)[:P])
             count = layer.R.rows.count
             for b in range(self.blocks):
                 g, slope, phi = layer.g[b], layer.slope[b], layer.phi[b]
+                feature_basis.fill(b, phi)
                 combine(upper, layer.R.rows.block(b), z)
                 if b_response is not None:
-                    combine(b_response, layer.feature_basis.rows.block(b), z, keep=1.0)
+                    combine(b_response, feature_basis.rows.block(b), z, keep=1.0)
                 np.multiply(z.reshape(back, C, -1), slope[:back, None], out=g.reshape(back, C, -1))
                 if training:
                     layer.R.update(b, count, memory, phi[:P], problem.rates[t])
@@ -385,10 +334,11 @@ class _State:
                 if wants_response:
                     np.add(g[:, :half], g[:, half:], out=summed)
                     contract(summed, eps_u.block(b), response)
+            feature_basis.finish()
             gram /= S
             self.gradient_grams[l] = gram
             if wants_basis:
-                self.gradients[l], dropped = basis.extend(layer.g, coefficients / S, gram)
+                self.gradients[l], dropped = basis.plan(coefficients / S, gram)
                 self.dropped = max(dropped, self.dropped)
             else:
                 self.gradients[l] = np.zeros((fields, 0))

@@ -1,4 +1,4 @@
-"""Arrays of samples in blocks that stay in the cache, matrix products on them, and the Gaussian columns that drive sampled fields.
+"""Arrays of samples in blocks that stay in the cache, matrix products on them, the Gaussian columns that drive sampled fields and bases of them.
 
 A stack holds r rows (basis functions) for S samples as an array [S / B, r, B], so that one block of one stack is a contiguous
 matrix. Products of a skinny matrix with it are then bound by arithmetic, provided that all work on a block is done in one go.
@@ -13,6 +13,8 @@ from scipy.special import ndtri
 from scipy.stats import qmc
 
 _SOBOL_COLUMNS = 64
+_BATCH = 16
+_ORTHONORMAL = 1e-12
 _LARGEST_SOBOL = 16384
 
 
@@ -89,7 +91,7 @@ class NormalColumns:
             parts.append(ndtri(self.ready[:k]))
             self.ready, k = self.ready[k:], k - len(parts[-1])
         blocks, size = self.shape
-        return np.concatenate(parts).reshape(-1, blocks, size).swapaxes(0, 1)
+        return np.ascontiguousarray(np.concatenate(parts).reshape(-1, blocks, size).swapaxes(0, 1))
 
     def _refill(self, k):
         points = self.shape[0] * self.shape[1]
@@ -103,26 +105,109 @@ class NormalColumns:
         self.ready = np.clip(uniform, 2.0**-54, 1.0 - 2.0**-53)
 
 
-def append_normals(stack, source, k):
-    """Append k columns to a stack of half samples, orthonormal to one another and to all before them in the sample mean.
+class Innovations:
+    """Normal columns for the half sample, orthonormal in the sample mean, handed out one after the other.
 
-    Exact second moments remove the largest part of the sampling error: <u u> is then the kernel itself.
+    Exact second moments remove the largest part of the sampling error: <u u> is then the kernel itself. Columns are made orthonormal
+    many at a time, as every time costs a pass over all of them.
     """
-    new = source.draw(k)
-    blocks, _, size = new.shape
-    old, samples = stack.count, blocks * size
-    overlap, gram = np.zeros((k, old)), np.zeros((k, k))
-    for b in range(blocks):
-        contract(np.ascontiguousarray(new[b]), stack.block(b), overlap)
-    overlap /= -samples
-    rows = stack.grow(k)
-    for b in range(blocks):
-        fresh = np.array(new[b], order="C")
-        combine(overlap, stack.array[b, :old], fresh, keep=1.0)
-        rows[b] = fresh
-        gram += fresh @ fresh.T
-    root = np.linalg.cholesky(gram / samples)
-    whiten = solve_triangular(root, np.eye(k), lower=True)
-    for b in range(blocks):
-        rows[b] = whiten @ rows[b]
-    return rows
+
+    def __init__(self, source):
+        self.source, self.used = source, 0
+        self.stack = Stack(*source.shape)
+
+    def block(self, b):
+        """The columns in use, block b, (r, B)."""
+        return self.stack.array[b, : self.used]
+
+    def take(self, k):
+        """k more columns, a view (blocks, k, B)."""
+        missing = self.used + k - self.stack.count
+        if missing > 0:
+            self._prepare(max(missing, _BATCH))
+        self.used += k
+        return self.stack.array[:, self.used - k : self.used]
+
+    def _prepare(self, k):
+        new, old = self.source.draw(k), self.stack.count
+        blocks, size = self.source.shape
+        overlap, gram = np.zeros((k, old)), np.zeros((k, k))
+        for b in range(blocks):
+            contract(new[b], self.stack.block(b), overlap)
+        overlap /= -blocks * size
+        rows = self.stack.grow(k)
+        for b in range(blocks):
+            combine(overlap, self.stack.array[b, :old], new[b], keep=1.0)
+            gram += new[b] @ new[b].T
+        whiten = solve_triangular(np.linalg.cholesky(gram / (blocks * size)), np.eye(k), lower=True)
+        np.matmul(whiten, new, out=rows)
+
+
+class Basis:
+    """Orthonormal basis of the span of sampled fields, truncated; the fields of one time after those of the other.
+
+    `plan` decides what the fields of a new time add. The new elements are formed block by block with `fill`, at any moment before
+    the next `plan`, so that this costs no pass over the basis of its own; `finish` then restores what rounding took from orthonormality.
+
+    Parameters
+    ----------
+    blocks, size : int
+    tolerance : float
+        Elements of less variance than this, relative to the mean variance of the fields of the time, are left out.
+    cap : int
+        Largest number of elements.
+    """
+
+    def __init__(self, blocks, size, tolerance, cap):
+        self.rows = Stack(blocks, size)
+        self.blocks, self.samples, self.tolerance, self.cap = blocks, blocks * size, tolerance, cap
+        self.added = 0
+
+    def plan(self, coefficients, gram):
+        """Coefficients (n, r) of fields in the extended basis, and the fraction of their variance that is left out.
+
+        Parameters
+        ----------
+        coefficients, gram : ndarrays (n, r), (n, n)
+            <fields rows> and <fields fields>.
+        """
+        total = np.trace(gram)
+        variances, vectors = np.linalg.eigh(gram - coefficients @ coefficients.T)
+        variances, vectors = variances[::-1], vectors[:, ::-1]
+        kept = min(np.count_nonzero(variances > self.tolerance * total / len(gram)), self.cap - self.rows.count)
+        left_out = max(np.sum(variances[kept:]), 0.0) / total if total else 0.0
+        self.added = kept
+        if not kept:
+            return coefficients, left_out
+        roots = np.sqrt(variances[:kept])
+        self._mix = np.ascontiguousarray((vectors[:, :kept] / roots).T)
+        self._remove = -self._mix @ coefficients
+        self._overlap, self._norms = np.zeros(self._remove.shape), np.zeros((kept, kept))
+        self.rows.grow(kept)
+        return np.hstack([coefficients, vectors[:, :kept] * roots]), left_out
+
+    def fill(self, b, fields):
+        """Form the new elements in block b from the fields (n, B) of the plan."""
+        if self.added:
+            known = self.rows.array[b, : self.rows.count - self.added]
+            new = self.rows.array[b, self.rows.count - self.added : self.rows.count]
+            np.matmul(self._mix, fields, out=new)
+            combine(self._remove, known, new, keep=1.0)
+            contract(new, known, self._overlap)
+            self._norms += new @ new.T
+
+    def finish(self):
+        """To be called when all blocks are filled."""
+        added, self.added = self.added, 0
+        if not added:
+            return
+        overlap = self._overlap / -self.samples
+        norms = self._norms / self.samples - overlap @ overlap.T
+        if max(np.max(np.abs(overlap), initial=0.0), np.max(np.abs(norms - np.eye(added)))) < _ORTHONORMAL:
+            return
+        old = self.rows.count - added
+        whiten = solve_triangular(np.linalg.cholesky(norms), np.eye(added), lower=True)
+        for b in range(self.blocks):
+            new = self.rows.array[b, old : self.rows.count]
+            combine(overlap, self.rows.array[b, :old], new, keep=1.0)
+            new[:] = whiten @ new
