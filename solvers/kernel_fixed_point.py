@@ -61,9 +61,12 @@ def _iterate(sweep, order, damping, tolerance, sweeps):
     """Damped sweeps until the largest relative change is below `tolerance`; returns the order parameters and the changes."""
     changes = []
     for _ in range(sweeps):
-        with np.errstate(all="ignore"):
-            new = sweep(order)
-        change = max(np.max(np.abs(b - a)) / (np.max(np.abs(b)) or 1.0) for a, b in zip(order, new))
+        try:
+            with np.errstate(all="ignore"):
+                new = sweep(order)
+            change = max(np.max(np.abs(b - a)) / (np.max(np.abs(b)) or 1.0) for a, b in zip(order, new))
+        except np.linalg.LinAlgError:
+            change = np.nan
         changes.append(change)
         if not np.isfinite(change):
             raise NoConvergence(f"the iterates overflowed in sweep {len(changes)}: take fewer steps or a smaller damping factor")

@@ -196,6 +196,9 @@ def march(
     """
     if samples < 16 or samples & (samples - 1):
         raise ValueError(f"samples must be a power of two and at least 16, not {samples}")
+    needed = 8 * problem.points * problem.outputs
+    if samples < needed:
+        raise ValueError(f"{samples} samples are too few for {problem.points} points: at least {needed}")
     tangent = readout == "tangent"
     if tangent and (problem.momentum or problem.weight_decay):
         raise ValueError('readout="tangent" knows plain gradient descent only')

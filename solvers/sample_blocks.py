@@ -13,7 +13,6 @@ from scipy.special import ndtri
 from scipy.stats import qmc
 
 _SOBOL_COLUMNS = 64
-_BATCH = 16
 _ORTHONORMAL = 1e-12
 _LARGEST_SOBOL = 16384
 
@@ -108,8 +107,9 @@ class NormalColumns:
 class Innovations:
     """Normal columns for the half sample, orthonormal in the sample mean, handed out one after the other.
 
-    Exact second moments remove the largest part of the sampling error: <u u> is then the kernel itself. Columns are made orthonormal
-    many at a time, as every time costs a pass over all of them.
+    Exact second moments remove the largest part of the sampling error: <u u> is then the kernel itself. Columns are prepared
+    ahead, in proportion to their number, as every time costs a pass over all of them; the first ones, which matter most, get the
+    best dimensions of the sequence in the order of their birth.
     """
 
     def __init__(self, source):
@@ -124,7 +124,7 @@ class Innovations:
         """k more columns, a view (blocks, k, B)."""
         missing = self.used + k - self.stack.count
         if missing > 0:
-            self._prepare(max(missing, _BATCH))
+            self._prepare(max(missing, self.stack.count // 8))
         self.used += k
         return self.stack.array[:, self.used - k : self.used]
 
