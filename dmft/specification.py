@@ -12,6 +12,8 @@ _registry = {}
 
 
 def _encode(value):
+    if isinstance(value, Specification):
+        return value.to_dict()
     if isinstance(value, np.ndarray):
         return _encode(value.tolist())
     if isinstance(value, (tuple, list)):
@@ -22,6 +24,8 @@ def _encode(value):
 
 
 def _decode(value):
+    if isinstance(value, dict):
+        return from_dict(value)
     if isinstance(value, list):
         return [_decode(v) for v in value]
     return math.inf if value == "inf" else value

@@ -17,6 +17,7 @@ import numpy as np
 import threadpoolctl
 
 from .. import checks, limits, losses
+from ..activations import resolve
 from ..data import Dataset
 from ..function_trajectory import FunctionTrajectory
 from ..specification import check_type
@@ -245,9 +246,7 @@ def _logits(network, scales, loss, width, initial):
 
 def activation(network):
     """The `solvers.activations.Activation` of a network."""
-    from solvers.activations import ACTIVATIONS, leaky_relu
-
-    return leaky_relu(network.negative_slope) if network.activation == "leaky_relu" else ACTIVATIONS[network.activation]
+    return resolve(network.activation, network.negative_slope)
 
 
 def gaussian_process(network, points, rng):

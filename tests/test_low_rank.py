@@ -1,0 +1,54 @@
+"""Factors of kernels between all times, built time by time, against the kernels."""
+
+import numpy as np
+
+from solvers.low_rank import KernelFactor, MeanFactor, signed_factor
+
+TIMES, POINTS = 12, 3
+
+
+def padded(rows):
+    return np.concatenate([np.pad(row, ((0, 0), (0, rows[-1].shape[1] - row.shape[1]))) for row in rows])
+
+
+def replicas(count=4, seed=0):
+    """Smooth functions of time in growing bases: for each replica a list of rows (POINTS, r)."""
+    rng = np.random.default_rng(seed)
+    ranks = np.sort(rng.integers(2, 9, (count, TIMES)), axis=1)
+    return [[rng.standard_normal((POINTS, r)) * 0.5 ** np.arange(r) for r in rank] for rank in ranks]
+
+
+def test_mean_of_replicas():
+    systems = replicas()
+    expected = np.mean([padded(rows) @ padded(rows).T for rows in systems], axis=0)
+    for tolerance in (1e-3, 1e-12):
+        factor = MeanFactor(tolerance)
+        rows = padded([factor.append([system[t] for system in systems]) for t in range(TIMES)])
+        error = np.abs(rows @ rows.T - expected)
+        assert error.max() < 3 * tolerance * np.max(np.diag(expected)) + 1e-12
+        assert rows.shape[1] <= TIMES * POINTS
+    fewer = MeanFactor(1e-1)
+    assert padded([fewer.append([system[t] for system in systems]) for t in range(TIMES)]).shape[1] < rows.shape[1]
+
+
+def test_given_kernel_of_low_rank():
+    rows = padded(replicas(1)[0])
+    kernel = rows @ rows.T
+    factor = KernelFactor(1e-13)
+    blocks = kernel.reshape(TIMES, POINTS, -1)
+    found = padded([factor.append(blocks[t][:, : t * POINTS], blocks[t][:, t * POINTS : (t + 1) * POINTS]) for t in range(TIMES)])
+    assert found.shape[1] == rows.shape[1]
+    np.testing.assert_allclose(found @ found.T, kernel, atol=1e-10 * np.max(kernel))
+
+
+def test_zero_rows_add_nothing():
+    assert KernelFactor(1e-12).append(np.zeros((2, 0)), np.zeros((2, 2))).shape == (2, 0)
+    assert MeanFactor(1e-12).append([np.zeros((2, 0)), np.zeros((2, 1))]).shape == (2, 0)
+
+
+def test_indefinite_kernel():
+    rng = np.random.default_rng(0)
+    columns, signs = rng.standard_normal((20, 5)), np.array([1, 1, 1, -1, -1])
+    kernel = columns * signs @ columns.T
+    factor, found = signed_factor(kernel, 7)
+    np.testing.assert_allclose(factor * found @ factor.T, kernel, atol=1e-12)
