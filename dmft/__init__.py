@@ -14,6 +14,8 @@ for _name in ("solvers", "derivations"):
 _exports = {
     "DeepLinear": "networks",
     "ShallowNet": "networks",
+    "MLP": "networks",
+    "Activation": "activations",
     "GaussianData": "data",
     "StructuredData": "data",
     "Dataset": "data",

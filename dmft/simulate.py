@@ -10,11 +10,11 @@ import threadpoolctl
 from tqdm.auto import tqdm
 
 from . import checks
-from .networks import DeepLinear, ShallowNet
+from .networks import MLP, DeepLinear, ShallowNet
 from .specification import check_type
 
 #: Modules of `dmft.simulations`, imported when needed.
-_SIMULATIONS = {DeepLinear: "deep_linear", ShallowNet: "shallow"}
+_SIMULATIONS = {DeepLinear: "deep_linear", ShallowNet: "shallow", MLP: "mlp"}
 
 
 def simulate(network, data, training, *, seeds=8, rng=0, progress=True, workers=1, **options):
@@ -23,12 +23,12 @@ def simulate(network, data, training, *, seeds=8, rng=0, progress=True, workers=
     Of a `DeepLinear`, all weights are N(0, 1); widths are round(nu_l D), samples round(alpha D), batches round(batch_ratio D) or
     round(p P). Every mode of the spectrum gets a whole number of dimensions: take `dim` a multiple of the number of modes, or much
     larger. The target weights are random directions with exactly the stated overlaps, as far as a mode has dimensions enough for
-    them. A `ShallowNet` is trained on the samples of its `Dataset`; logits are normalised as in `dmft.solve`.
+    them. A `ShallowNet` or an `MLP` is trained on the samples of its `Dataset`; logits of the former are normalised as in `dmft.solve`.
 
     Parameters
     ----------
-    network : DeepLinear or ShallowNet
-    data : GaussianData or StructuredData for a DeepLinear, Dataset for a ShallowNet
+    network : DeepLinear, ShallowNet or MLP
+    data : GaussianData or StructuredData for a DeepLinear, Dataset for a ShallowNet or MLP
     training : GradientDescent, OnlineSGD or MinibatchSGD
     seeds : int
         Number of networks, each with its own weights and data.
@@ -46,11 +46,15 @@ def simulate(network, data, training, *, seeds=8, rng=0, progress=True, workers=
         and labels. The test loss is the error against the data set's least-squares linear target under the data set's covariance; at
         ``sample_ratio=math.inf`` networks are trained on all of it.
     width : int
-        ShallowNet only: d.
+        ShallowNet: d. MLP: N, of every hidden layer.
     loss : {"logistic", "hinge", "mse"}
-        ShallowNet only.
+        ShallowNet and MLP ("mse" by default, or "logistic").
     track : {None, "kernels"}
-        ShallowNet only: "kernels" records the tangent kernel before every step.
+        "kernels" records, of a ShallowNet, the tangent kernel before every step; of an MLP, feature and gradient kernels.
+    kernel_times : sequence of int, optional
+        MLP only: steps between which kernels are recorded; all by default.
+    center : bool
+        MLP only: subtract the function before training, which vanishes at infinite width. Default True.
     allow_unstable : bool
         ShallowNet only: train also with exponents at which training is not stable; logits are then not normalised.
 

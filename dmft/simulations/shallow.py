@@ -10,7 +10,8 @@ import numpy as np
 
 from .. import checks, limits, losses
 from ..ensemble import FunctionEnsemble
-from ..theories.shallow import DIVERGED, activation, check_problem, one_thread, refuse_unstable, scaling
+from ..theories.shallow import DIVERGED, activation, check_problem, refuse_unstable, scaling
+from ..threads import one_thread
 from .plan import Plan
 
 OPTIONS = ("width", "loss", "track", "allow_unstable")

@@ -14,18 +14,20 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-import threadpoolctl
 
 from .. import checks, limits, losses
 from ..activations import resolve
 from ..data import Dataset
 from ..function_trajectory import FunctionTrajectory
 from ..specification import check_type
+from ..threads import one_thread
 from ..training import GradientDescent, MinibatchSGD
 from ..trajectory import Status
 
 #: Methods and their options.
 METHODS = {"causal": ("loss", "width", "samples", "rng", "initial_function", "track")}
+#: Whether `march` takes a memory limit, to choose how to go about.
+ADAPTS_TO_MEMORY = False
 TRACKED = (None, "kernels")
 
 #: Particles by default, and the independent systems among which they are divided, as only their spread is an honest error.
@@ -100,7 +102,7 @@ def check_problem(network, data, training, loss, track):
     checks.choice("track", track, TRACKED)
 
 
-def check(network, data, training, loss="logistic", width=None, samples=SAMPLES, rng=0, initial_function=None, track=None):
+def check(network, data, training, method="causal", loss="logistic", width=None, samples=SAMPLES, rng=0, initial_function=None, track=None):
     """Raise TypeError or ValueError, naming the argument, unless this theory covers the problem.
 
     Parameters
@@ -312,17 +314,6 @@ def _particles(network, data, scales, logits, weights, width, samples, seed, tra
     )
     for state in one_thread(march):
         yield state.logits, state.error, None if state.kernels is None else logits.factor * sum(state.kernels)
-
-
-def one_thread(march):
-    """The same iterator, with BLAS on one thread inside, as its blocks are spread over threads already."""
-    controller = threadpoolctl.ThreadpoolController()
-    while True:
-        with controller.limit(limits=1):
-            state = next(march, None)
-        if state is None:
-            return
-        yield state
 
 
 def _recorded(network, data, training, logits, states, initial, options, scales):
