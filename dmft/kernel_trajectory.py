@@ -192,7 +192,7 @@ class KernelTrajectory(FunctionTrajectory):
             alignments = {name: self.alignment(name) for name in ("tangent", "features")}
             text = ", ".join(f"{name} {values[0]:.3f} -> {values[last]:.3f}" for name, values in alignments.items())
             lines.append(f"alignment    {text}    kernels {self.nbytes / 2**20:.1f} MiB")
-        return [*lines, *(f"{name:12} {value}" for name, value in self.report.items() if name in ("sampling", "accuracy"))]
+        return [*lines, *(f"{name:12} {self.report[name]}" for name in ("sampling", "accuracy") if name in self.report)]
 
 
 def _of_layer(signs, layer):

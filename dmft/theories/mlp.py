@@ -9,6 +9,7 @@ Source: arXiv 2205.09653; theory/kernel_evolution.md.
 """
 
 import math
+import time
 
 import numpy as np
 
@@ -142,6 +143,8 @@ def _check_samples(network, data, samples, method):
 
 
 def _check_times(times, training, network):
+    if np.ndim(times) != 1:
+        checks.fail("preactivation_times", times, "a sequence of steps")
     for t in times:
         if checks.integer("preactivation_times", t, 0) > training.steps:
             checks.fail("preactivation_times", t, f"steps from 0 to {training.steps}")
@@ -310,7 +313,7 @@ def _sampled_rows(stated, data, options, steps, report):
     from solvers.kernel_replicas import mean_and_error
     from solvers.low_rank import MeanFactor
 
-    features, gradients = ([MeanFactor(options["tolerance"]) for _ in range(stated.layers)] for _ in range(2))
+    features, gradients = ([MeanFactor(0.1 * options["tolerance"]) for _ in range(stated.layers)] for _ in range(2))
     samples = stated.samples
     for replicas in steps:
         function, error = mean_and_error([step.predictions for step in replicas])
@@ -365,7 +368,7 @@ def _accuracy(error, bias=None):
 
 def _searched(network, data, training, stated, options, memory_limit):
     """The trajectory at as many samples as the requested error needs, or as memory allows."""
-    before, target = None, options["mc_error"]
+    began, before, target = time.perf_counter(), None, options["mc_error"]
     while True:
         try:
             *_, now = _sampled(network, data, training, stated, options, memory_limit)
@@ -380,6 +383,7 @@ def _searched(network, data, training, stated, options, memory_limit):
         reached = bias is not None and now.report["mc_error_reached"] <= target
         more = _more_samples(before, now, error, max(error, bias or 0.0) / target)
         enough = memory_estimate(network, data, training, "causal", **(options | {"samples": more, "mc_error": None})) <= memory_limit
+        now.report["elapsed"] = time.perf_counter() - began
         if reached or not enough:
             if not reached:
                 now.report["accuracy"] += f": more than the requested {target:.1e}, as memory_limit allows no more samples"
@@ -532,12 +536,14 @@ def _fixed_point(network, stated, track, options):
     if not linear:
         stored |= {"samples": int(options.get("samples") or _FIXED_POINT_SAMPLES), "rng": checks.integer_seed("rng", options.get("rng", 0))}
         arguments |= {"samples": stored["samples"], "seed": stored["rng"]}
-    try:
-        order, changes = (kernel_fixed_point.solve_linear if linear else kernel_fixed_point.solve_sampled)(stated, **arguments)
-    except kernel_fixed_point.NoConvergence as failure:
-        raise SolverError(str(failure)) from failure
+    report = {}
 
     def rows():
+        try:
+            order, changes = (kernel_fixed_point.solve_linear if linear else kernel_fixed_point.solve_sampled)(stated, **arguments)
+        except kernel_fixed_point.NoConvergence as failure:
+            raise SolverError(str(failure)) from failure
+        report["residuals"] = [float(change) for change in changes]
         points, fields = stated.points, order.gradients.shape[1] // stated.times
         features, gradients = ([KernelFactor(_EXACT) for _ in range(stated.layers)] for _ in range(2))
         for t, f in enumerate(order.predictions):
@@ -547,4 +553,4 @@ def _fixed_point(network, stated, track, options):
                 kernels = _given_kernels(stated, features, gradients, feature_rows, order.gradients[:, t * fields : (t + 1) * fields], t)
             yield Row(f, kernels=kernels)
 
-    return rows(), stored, {"report": {"residuals": [float(change) for change in changes]}}
+    return rows(), stored, {"report": report}
