@@ -109,7 +109,7 @@ def extrapolated(net, data, run, name, widths=(512, 1024), seeds=16, **options):
 NETWORKS = {
     "tanh": (dmft.MLP(3, "tanh", richness=1.5), DATA, {}, {}),
     "relu": (dmft.MLP(2, "relu"), DATA, {"momentum": 0.4}, {}),
-    "gelu": (dmft.MLP(2, "gelu"), DATA, {"learning_rate": 2.0, "weight_decay": 0.03}, {}),
+    "gelu": (dmft.MLP(2, "gelu"), DATA, {"learning_rate": 1.0, "weight_decay": 0.03}, {}),
     "logistic, two outputs": (
         dmft.MLP(2, "tanh", richness=2.0, outputs=2), dmft.Dataset(X[:4], np.sign(Y), X[4:]), {}, {"loss": "logistic"},
     ),
@@ -124,7 +124,7 @@ def test_finite_networks(name):
     mean, error = extrapolated(net, data, run, "function", **options)
     z = (mean - theory.function)[1:] / np.hypot(error, theory.function_error)[1:]
     assert np.abs(z).max() < 5 and 0.2 < root_mean_square(z) < 2.5
-    assert root_mean_square(error[1:]) < 0.1 * root_mean_square(theory.function[1:])
+    assert root_mean_square(error[1:]) < 0.2 * root_mean_square(theory.function[1:])
 
 
 def test_kernels_of_finite_networks():
@@ -170,7 +170,7 @@ def test_sampled_fixed_point():
     swept, marched = solve(net, run=run, method="fixed-point", samples=2000), solve(net, run=run)
     assert root_mean_square(swept.function - marched.function) < 0.08 * root_mean_square(marched.function)
     kernel = marched.feature_kernel(2)
-    assert np.abs(swept.feature_kernel(2) - kernel).max() < 0.05 * kernel.max()
+    assert np.abs(swept.feature_kernel(2) - kernel).max() < 0.15 * kernel.max()
 
 
 # ---- sampling
