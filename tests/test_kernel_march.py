@@ -163,6 +163,13 @@ def test_truncation_is_reported_and_converges():
     assert gap[1e-4] < 0.3 * gap[1e-2]
 
 
+def test_single_precision():
+    x, y = inputs(outputs=2)
+    case = problem(x, y, "gelu", 3, rates=np.full(15, 0.3), momentum=0.3, weight_decay=0.05)
+    single, double = (np.array([s.predictions for s in kernel_march.march(case, 2048, dtype=d)]) for d in (np.float32, np.float64))
+    np.testing.assert_allclose(single, double, atol=2e-3 * np.max(np.abs(double)))
+
+
 def test_rank_cap_is_kept_and_noticed():
     x, y = inputs()
     *_, last = kernel_march.march(problem(x, y, "relu", 2), 1024, cap=12)
@@ -197,5 +204,5 @@ def test_memory_estimate():
     *_, last = kernel_march.march(case, 2**14)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    rank = max(row.shape[-1] for row in last.features + last.gradients)
-    assert 0.5 < kernel_march.memory_estimate(case, 2**14, rank) / peak < 2
+    rank = np.mean([row.shape[-1] for row in last.features[:-1] + last.features[1:] + last.gradients[:-1] + last.gradients[1:]])
+    assert 0.7 < kernel_march.memory_estimate(case, 2**14, rank) / peak < 1.4
