@@ -138,19 +138,21 @@ def _forward(problem, layer, below, decay, drive, t):
     points = problem.points
     d = decay[t]
     if below is None:
-        column, equal_time, response = np.tile(problem.gram, (t, 1)), problem.gram, 0.0
+        row, equal_time, response = np.tile(problem.gram, t), problem.gram, 0.0
     else:
-        column, equal_time, response = below.H[now, past].T, below.H[now, now], d * below.A[now, past_g]
-    C = np.matmul(column.reshape(t, points, points).transpose(0, 2, 1), drive).transpose(1, 0, 2).reshape(points, -1) + response
-    gu = layer.Gu[past_g, past] @ column
-    gh = d * gu + layer.G[past_g, past_g] @ C.T
-    hu = np.repeat(decay[:t], points)[:, None] * column + layer.C[past, past_g] @ gu
-    h = d * hu + layer.GH[past_g, past].T @ C.T
+        row, equal_time, response = below.H[now, past], below.H[now, now], d * below.A[now, past_g]
+    C = np.matmul(row.reshape(points, t, points).transpose(1, 0, 2), drive).transpose(1, 0, 2).reshape(points, -1) + response
+    ug = row @ layer.Gu[past_g, past].T
+    hg = d * ug + C @ layer.G[past_g, past_g]
+    h = ug @ layer.C[past, past_g].T
+    h += np.repeat(decay[:t], points) * row
+    h *= d
+    h += C @ layer.GH[past_g, past]
     layer.C[now, past_g] = C
     layer.A[now, past_g] = C @ layer.Gr[past_g, past_g]
-    layer.GH[past_g, now] = gh
-    layer.H[now, past] = h.T
-    layer.H[now, now] = d * (d * equal_time + gu.T @ C.T) + C @ gh
+    layer.GH[past_g, now] = hg.T
+    layer.H[now, past] = h
+    layer.H[now, now] = d * (d * equal_time + ug @ C.T) + C @ hg.T
 
 
 @njit(cache=True, fastmath=FAST)
