@@ -97,12 +97,12 @@ class NormalColumns:
         points = self.shape[0] * self.shape[1]
         dimension = max(2 * self.dimension, _SOBOL_COLUMNS)
         if self.sobol and dimension <= _LARGEST_SOBOL:
-            sequence = qmc.Sobol(dimension, scramble=True, bits=52, seed=self.rng)
+            sequence = qmc.Sobol(dimension, scramble=True, bits=30, seed=self.rng)
             uniform = sequence.random_base2(points.bit_length() - 1)[:, self.dimension :].T
             self.dimension = dimension
         else:
             uniform = self.rng.random((k, points))
-        self.ready = np.clip(uniform, 2.0**-54, 1.0 - 2.0**-53)
+        self.ready = np.clip(uniform, 2.0**-31, 1.0 - 2.0**-31)
 
 
 class Innovations:
