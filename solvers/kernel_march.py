@@ -66,6 +66,10 @@ class Step(NamedTuple):
         return sum(phi * g for phi, g in zip(features, self.gradient_grams))
 
 
+class _Overflow(Exception):
+    """Fields beyond any reasonable bound."""
+
+
 class Weights:
     """Rows of c eps + M under the optimizer, with the buffer of momentum where there is one."""
 
@@ -145,7 +149,7 @@ def flop_estimate(problem, samples, rank, test_gradients=False):
     """Floating-point operations of a march whose bases have `rank` elements on the average."""
     points, back = problem.points, problem.points if test_gradients else problem.samples
     fields = back * problem.outputs
-    per_element = points * 2.5 + fields * 2.5 + problem.samples * (1 + problem.outputs)
+    per_element = 3.5 * (points + fields) + problem.samples * (1 + problem.outputs)
     return 2.0 * problem.times * problem.layers * samples * rank * per_element
 
 
@@ -195,10 +199,12 @@ def march(
     Yields
     ------
     Step
-        T of them; fewer where predictions exceed any reasonable bound.
+        T of them; fewer where training diverges.
     """
     if samples < 16 or samples & (samples - 1):
         raise ValueError(f"samples must be a power of two and at least 16, not {samples}")
+    if cap and cap > samples // 4:
+        raise ValueError(f"cap must be at most a quarter of the samples, {samples // 4}, not {cap}")
     needed = 8 * problem.points * problem.outputs
     if samples < needed:
         raise ValueError(f"{samples} samples are too few for {problem.points} points: at least {needed}")
@@ -208,14 +214,17 @@ def march(
     cap = cap or default_cap(samples)
     follow_all = test_gradients or tangent
     state = _State(problem, samples, seed, tolerance, cap, responses, follow_all, outer_kernels, sobol, dtype)
-    previous = f = np.zeros((problem.points, problem.outputs))
+    previous = np.zeros((problem.points, problem.outputs))
     for t in range(problem.times):
-        kept = state.forward(t, t in save_preactivations)
-        f = previous if tangent else state.readout() / problem.richness
-        if not np.max(np.abs(f)) < DIVERGED:
+        try:
+            kept = state.forward(t in save_preactivations)
+            f = previous if tangent else state.readout() / problem.richness
+            if not np.max(np.abs(f)) < DIVERGED:
+                return
+            state.errors = errors_on_points(problem, f)
+            state.backward(t)
+        except _Overflow:
             return
-        state.errors = errors_on_points(problem, f)
-        state.backward(t)
         step = Step(
             t, f, state.errors, [*state.features], [g.reshape(state.back, problem.outputs, -1) for g in state.gradients],
             [*state.feature_grams], [g.reshape(2 * (state.back, problem.outputs)) for g in state.gradient_grams], state.dropped, kept,
@@ -256,7 +265,8 @@ class _State:
         self.a = [None] * L
         self.pending = [None] * L
 
-    def forward(self, t, keep):
+    @np.errstate(over="ignore", invalid="ignore")
+    def forward(self, keep):
         """h, phi, phi' of every layer; bases, features and new columns of u. Returns samples of h where `keep`."""
         problem, kept = self.problem, [] if keep else None
         points, size, half, S, dtype = problem.points, self.size, self.size // 2, self.samples, self.dtype
@@ -291,6 +301,8 @@ class _State:
             gradient_basis.filled()
             basis.corrected()
             gram /= S
+            if not np.max(np.abs(gram)) < DIVERGED**2:
+                raise _Overflow
             self.feature_grams[l + 1] = gram
             if keep:
                 kept.append(samples.reshape(points, S))
@@ -312,6 +324,7 @@ class _State:
             contract(last.phi[b], last.R.rows.block(b), total)
         return total.astype(float) / self.samples
 
+    @np.errstate(over="ignore", invalid="ignore")
     def backward(self, t):
         """g of every layer from the last to the first; bases, factors of G, new columns of r; steps of the R rows."""
         problem, C = self.problem, self.problem.outputs
@@ -348,6 +361,8 @@ class _State:
             feature_basis.filled()
             basis.corrected()
             gram /= S
+            if not np.max(np.abs(gram)) < DIVERGED**2:
+                raise _Overflow
             self.gradient_grams[l] = gram
             if wants_basis:
                 self.gradients[l], dropped = basis.plan(coefficients.astype(float) / S, gram)

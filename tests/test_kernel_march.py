@@ -178,9 +178,10 @@ def test_rank_cap_is_kept_and_noticed():
     assert last.dropped > 1e-5
 
 
-def test_divergence_ends_the_march():
+@pytest.mark.parametrize(("activation", "rate"), [("relu", 30.0), ("relu", 1e6), ("tanh", 1e9), ("linear", 300.0)])
+def test_divergence_ends_the_march(activation, rate):
     x, y = inputs()
-    steps = list(kernel_march.march(problem(x, y, "relu", 2, rates=np.full(60, 30.0)), 512))
+    steps = list(kernel_march.march(problem(x, y, activation, 3, rates=np.full(60, rate)), 512))
     assert 0 < len(steps) < 61
     assert np.all(np.isfinite(steps[-1].predictions))
 
@@ -190,6 +191,12 @@ def test_samples_must_be_a_power_of_two(samples):
     x, y = inputs()
     with pytest.raises(ValueError, match="power of two"):
         next(kernel_march.march(problem(x, y), samples))
+
+
+def test_cap_leaves_samples_enough():
+    x, y = inputs()
+    with pytest.raises(ValueError, match="cap"):
+        next(kernel_march.march(problem(x, y), 256, cap=100))
 
 
 def test_too_few_samples_for_the_points():
