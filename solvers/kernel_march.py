@@ -180,7 +180,7 @@ def march(
     cap : int, optional
         Largest rank of a basis; S / 8 by default. Many more samples than basis elements are needed.
     responses : bool
-        False drops a and b: the gradient-independence approximation.
+        False drops a and b: the gradient-independence approximation, with readout="tangent", as <z phi> then lacks the lower layers.
     readout : {"network", "tangent"}
         "network" is exact: f = <z phi> / gamma. "tangent" integrates f(t+1) = f(t) + eta / P K(t) Delta(t) with the tangent kernel, as
         is done for gradient flow and in the gradient-independence approximation; plain gradient descent only.
@@ -208,6 +208,8 @@ def march(
     needed = 8 * problem.points * problem.outputs
     if samples < needed:
         raise ValueError(f"{samples} samples are too few for {problem.points} points: at least {needed}")
+    if readout not in ("network", "tangent"):
+        raise ValueError(f'readout must be "network" or "tangent", not {readout!r}')
     tangent = readout == "tangent"
     if tangent and (problem.momentum or problem.weight_decay):
         raise ValueError('readout="tangent" knows plain gradient descent only')
@@ -225,10 +227,7 @@ def march(
             state.backward(t)
         except _Overflow:
             return
-        step = Step(
-            t, f, state.errors, [*state.features], [g.reshape(state.back, problem.outputs, -1) for g in state.gradients],
-            [*state.feature_grams], [g.reshape(2 * (state.back, problem.outputs)) for g in state.gradient_grams], state.dropped, kept,
-        )
+        step = state.step(t, f, kept)
         yield step
         if tangent and t < len(problem.rates):
             change = np.tensordot(step.tangent_kernel(), state.errors, axes=2)
@@ -262,8 +261,16 @@ class _State:
         self.errors = None
         self.layers[0].drive_u(root.shape[1], 1.0, 0.0)
         self.layers[-1].drive_r(C, 1.0, 0.0)
-        self.a = [None] * L
-        self.pending = [None] * L
+        self.a, self.pending = [None] * L, [None] * L
+        self.dropped = 0.0
+
+    def step(self, t, f, preactivations):
+        """`Step` of the present time."""
+        fields = self.back, self.problem.outputs
+        gradients = [g.reshape(*fields, -1) for g in self.gradients]
+        gradient_grams = [g.reshape(2 * fields) for g in self.gradient_grams]
+        features, feature_grams = [*self.features], [*self.feature_grams]
+        return Step(t, f, self.errors, features, gradients, feature_grams, gradient_grams, self.dropped, preactivations)
 
     @np.errstate(over="ignore", invalid="ignore")
     def forward(self, keep):

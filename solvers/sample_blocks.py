@@ -1,4 +1,4 @@
-"""Arrays of samples in blocks that stay in the cache, matrix products on them, the Gaussian columns that drive sampled fields and bases of them.
+"""Samples in blocks that stay in the cache: matrix products on them, Gaussian columns that drive sampled fields, and bases of fields.
 
 A stack holds r rows (basis functions) for S samples as an array [S / B, r, B], so that one block of one stack is a contiguous
 matrix. Products of a skinny matrix with it are then bound by arithmetic, provided that all work on a block is done in one go.

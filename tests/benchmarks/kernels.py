@@ -61,15 +61,16 @@ def measure(setting):
     before, began = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.process_time()
     f, remark = predictions(problem(*setting["problem"]), method, **options)
     seconds = time.process_time() - began
-    return {"seconds": seconds, "MB": (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024, "f": f.tolist(), "remark": remark}
+    grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
+    return {"seconds": seconds, "MB": grown / 1024, "f": f.tolist(), "remark": remark}
 
 
 def run(case, **options):
     """`measure` in a fresh process."""
     setting = json.dumps({"problem": case, "options": options})
     environment = dict(os.environ, OPENBLAS_NUM_THREADS="1", OMP_NUM_THREADS="1", NUMBA_NUM_THREADS="1")
-    output = subprocess.run([sys.executable, __file__, "--one", setting], env=environment, capture_output=True, text=True, check=True).stdout
-    result = json.loads(output)
+    command = [sys.executable, __file__, "--one", setting]
+    result = json.loads(subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout)
     result["f"] = np.array(result["f"])
     return result
 
@@ -98,7 +99,8 @@ def sampled(activation, samples, times, layers, rate, sizes, fixed_samples):
     truth = run(case, **TRUTH)["f"]
     seeds = range(SEEDS)
     if fixed_samples:
-        report(f"fixed point, {fixed_samples} samples", [run(case, method="fixed point", samples=fixed_samples, seed=s) for s in seeds], truth)
+        results = [run(case, method="fixed point", samples=fixed_samples, seed=s) for s in seeds]
+        report(f"fixed point, {fixed_samples} samples", results, truth)
     for size in sizes:
         report(f"march, {size} samples", [run(case, method="march", samples=size, seed=s) for s in seeds], truth)
     last = sizes[-1]
