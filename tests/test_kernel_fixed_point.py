@@ -22,7 +22,7 @@ def small_case(activation, layers, **optimizer):
 def test_fixed_point_of_a_sampled_network(layers, optimizer):
     case = small_case("tanh", layers, **optimizer)
     mean, error = kernel_replicas.mean_and_error(march_predictions(case))
-    runs = [kernel_fixed_point.solve_sampled(case, 600, seed=i)[0].predictions[:, :, 0] for i in range(6)]
+    runs = [kernel_fixed_point.solve_sampled(case, 400, seed=i)[0].predictions[:, :, 0] for i in range(6)]
     other, other_error = kernel_replicas.mean_and_error(runs)
     np.testing.assert_array_less(np.abs(other - mean)[1:], 5 * np.hypot(error, other_error)[1:])
     assert np.max(np.abs(other - mean)) < 0.04 * np.max(np.abs(mean))
