@@ -214,3 +214,22 @@ def test_memory_estimate():
     tracemalloc.stop()
     rank = np.mean([row.shape[-1] for row in last.features[:-1] + last.features[1:] + last.gradients[:-1] + last.gradients[1:]])
     assert 0.7 < kernel_march.memory_estimate(case, 2**14, rank) / peak < 1.4
+
+
+def test_flop_estimate(monkeypatch):
+    x, y = inputs(samples=8, test=0, dim=8)
+    case = problem(x, y, "tanh", 3, rates=np.full(15, 0.3))
+    counted = [0.0]
+
+    def counting(product):
+        def run(small, rows, out, **options):
+            array = rows if product is not kernel_march.deposit else out
+            counted[0] += 2.0 * small.shape[0] * array.shape[0] * array.shape[1]
+            product(small, rows, out, **options)
+
+        return run
+
+    for name in ("combine", "contract", "deposit"):
+        monkeypatch.setattr(kernel_march, name, counting(getattr(kernel_march, name)))
+    ranks = [np.mean([row.shape[-1] for row in step.features + step.gradients]) for step in kernel_march.march(case, 1024)]
+    assert 0.6 < kernel_march.flop_estimate(case, 1024, np.mean(ranks)) / counted[0] < 1.5
