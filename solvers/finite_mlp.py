@@ -14,9 +14,8 @@ Source: arXiv 2205.09653; theory/kernel_evolution.md, section 1.
 """
 
 import numpy as np
-from scipy.linalg.blas import dgemm
+from scipy.linalg.blas import daxpy, dgemm
 
-from .finite_network import optimizer_step
 from .kernel_problem import errors_on_points
 
 
@@ -27,7 +26,7 @@ def initial_weights(inputs, width, layers, outputs, rng):
 
 
 class Optimizer:
-    """Weights under a linear optimizer; every gradient is a product left^T right, added in place."""
+    """Weights under a linear optimizer (`finite_network.optimizer_step`); gradients are products left^T right, added in place."""
 
     def __init__(self, weights, momentum, nesterov, weight_decay, decoupled):
         self.weights, self.options = weights, (momentum, nesterov, weight_decay, decoupled)
@@ -36,11 +35,24 @@ class Optimizer:
     def step(self, layer, left, right, scale, rate):
         """Gradient scale left^T right, left (k, N_out), right (k, N_in)."""
         weights = self.weights[layer]
-        if not self.buffers:
-            weight_decay = self.options[2]
-            _accumulate(weights, left, right, rate * scale, 1.0 - rate * weight_decay)
-            return
-        optimizer_step(weights, self.buffers[layer], scale * (left.T @ right), rate, *self.options)
+        momentum, nesterov, weight_decay, decoupled = self.options
+        keep = 1.0 - rate * weight_decay
+        if momentum:
+            buffer = self.buffers[layer]
+            _accumulate(buffer, left, right, scale, momentum)
+            if weight_decay and not decoupled:
+                _add(buffer, -weight_decay, weights)
+        if nesterov or not momentum:
+            _accumulate(weights, left, right, rate * scale, keep)
+        elif weight_decay and decoupled:
+            weights *= keep
+        if momentum:
+            _add(weights, rate * momentum if nesterov else rate, buffer)
+
+
+def _add(matrix, scale, other):
+    """matrix <- matrix + scale other, in place."""
+    daxpy(other.ravel(), matrix.ravel(), a=scale)
 
 
 def _accumulate(matrix, left, right, scale, keep):

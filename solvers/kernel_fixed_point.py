@@ -204,15 +204,13 @@ def _single_site(problem, u, r, forward, backward, d):
         value, first, second = np.empty((3, *h.shape))
         problem.activation.evaluate(h, value, first, second)
         phi[:, now] = value
-        h_u = np.einsum("is,ksj->kij", forward[now, past], g_u[:, past])
-        h_r = np.einsum("is,ksj->kij", forward[now, past], g_r[:, past])
+        h_u, h_r = (forward[now, past] @ jacobian[:, past, known] for jacobian in (g_u, g_r))
         h_u[:, range(points), range(start, start + points)] += d[now]
-        phi_u[:, now], phi_r[:, now] = first[:, :, None] * h_u, first[:, :, None] * h_r
+        phi_u[:, now, known], phi_r[:, now, known] = first[:, :, None] * h_u, first[:, :, None] * h_r
         z = r[:, now] + phi[:, known] @ backward[now, known].T
-        z_u = np.einsum("is,ksj->kij", backward[now, known], phi_u[:, known])
-        z_r = np.einsum("is,ksj->kij", backward[now, known], phi_r[:, known])
+        z_u, z_r = (backward[now, known] @ jacobian[:, known, known] for jacobian in (phi_u, phi_r))
         z_r[:, range(points), range(start, start + points)] += d[now]
         g[:, now] = first * z
-        g_u[:, now] = (second * z)[:, :, None] * h_u + first[:, :, None] * z_u
-        g_r[:, now] = (second * z)[:, :, None] * h_r + first[:, :, None] * z_r
+        g_u[:, now, known] = (second * z)[:, :, None] * h_u + first[:, :, None] * z_u
+        g_r[:, now, known] = (second * z)[:, :, None] * h_r + first[:, :, None] * z_r
     return phi.T @ phi / S, g.T @ g / S, phi_r.mean(axis=0), g_u.mean(axis=0)

@@ -21,6 +21,8 @@ from .compiled import FAST
 from .kernel_problem import errors_on_points
 from .memory_kernel import memory_kernel
 
+DIVERGED = 1e8
+
 
 class LinearLayer(NamedTuple):
     """Two-time matrices of one layer, n = T (P + M) and m = T C, time-major.
@@ -92,7 +94,7 @@ def memory_estimate(problem):
 def flop_estimate(problem):
     """Floating-point operations of the march, leading order in time."""
     p, c = problem.points, problem.outputs
-    per_step_squared = 2 * problem.layers * (4 * p * p * c + 5 * p * c * c)
+    per_step_squared = 2 * problem.layers * (4 * p * p * c + 8 * p * c * c)
     return per_step_squared * problem.times**3 / 3
 
 
@@ -105,7 +107,7 @@ def march(problem):
         Views of the state: rows up to `t` are valid.
     t : int
 
-    The iteration ends early, before the first time at which a prediction is not finite.
+    The iteration ends early, before the first time at which a prediction exceeds any reasonable bound.
     """
     T, points, outputs, gamma = problem.times, problem.points, problem.outputs, problem.richness
     decay, kappa = memory_kernel(
@@ -117,7 +119,7 @@ def march(problem):
         for l, layer in enumerate(kernels.layers):
             _forward(problem, layer, kernels.layers[l - 1] if l else None, decay, drive, t)
         kernels.predictions[t] = f = _predict(kernels.layers[-1], decay, drive, t) / gamma
-        if not np.all(np.isfinite(f)):
+        if not np.max(np.abs(f)) < DIVERGED:
             return
         kernels.errors[t] = errors_on_points(problem, f)
         for l in reversed(range(problem.layers)):
@@ -132,25 +134,28 @@ def _slices(drive, t):
     return slice(0, t * points), slice(t * points, (t + 1) * points), slice(0, t * outputs), slice(t * outputs, (t + 1) * outputs)
 
 
+@np.errstate(over="ignore", invalid="ignore")
 def _forward(problem, layer, below, decay, drive, t):
     """Row t of h: C, A, H, and the column <g(s) h(t)>, s < t."""
     past, now, past_g, _ = _slices(drive, t)
     points = problem.points
     d = decay[t]
     if below is None:
-        column, equal_time, response = np.tile(problem.gram, (t, 1)), problem.gram, 0.0
+        row, equal_time, response = np.tile(problem.gram, t), problem.gram, 0.0
     else:
-        column, equal_time, response = below.H[now, past].T, below.H[now, now], d * below.A[now, past_g]
-    C = np.matmul(column.reshape(t, points, points).transpose(0, 2, 1), drive).transpose(1, 0, 2).reshape(points, -1) + response
-    gu = layer.Gu[past_g, past] @ column
-    gh = d * gu + layer.G[past_g, past_g] @ C.T
-    hu = np.repeat(decay[:t], points)[:, None] * column + layer.C[past, past_g] @ gu
-    h = d * hu + layer.GH[past_g, past].T @ C.T
+        row, equal_time, response = below.H[now, past], below.H[now, now], d * below.A[now, past_g]
+    C = np.matmul(row.reshape(points, t, points).transpose(1, 0, 2), drive).transpose(1, 0, 2).reshape(points, -1) + response
+    ug = row @ layer.Gu[past_g, past].T
+    hg = d * ug + C @ layer.G[past_g, past_g]
+    h = ug @ layer.C[past, past_g].T
+    h += np.repeat(decay[:t], points) * row
+    h *= d
+    h += C @ layer.GH[past_g, past]
     layer.C[now, past_g] = C
     layer.A[now, past_g] = C @ layer.Gr[past_g, past_g]
-    layer.GH[past_g, now] = gh
-    layer.H[now, past] = h.T
-    layer.H[now, now] = d * (d * equal_time + gu.T @ C.T) + C @ gh
+    layer.GH[past_g, now] = hg.T
+    layer.H[now, past] = h
+    layer.H[now, now] = d * (d * equal_time + ug @ C.T) + C @ hg.T
 
 
 @njit(cache=True, fastmath=FAST)
@@ -167,6 +172,7 @@ def _add_symmetric(H, x, out):
             target[i] += total + weight * row[i]
 
 
+@np.errstate(over="ignore", invalid="ignore")
 def _predict(last, decay, drive, t):
     """gamma f(t) = <z h>, z = d r + the memory of the readout weights."""
     past, now, past_g, _ = _slices(drive, t)
@@ -175,6 +181,7 @@ def _predict(last, decay, drive, t):
     return from_initial + last.H[now, past] @ drive.reshape(-1, outputs)
 
 
+@np.errstate(over="ignore", invalid="ignore")
 def _backward(layer, above, decay, drive, t):
     """Row t of g: D, responses to u and r, <g(t) h(s)> for s <= t, and G."""
     past, now, past_g, now_g = _slices(drive, t)

@@ -48,7 +48,8 @@ def march(problem, samples=20000, seed=0, jitter=1e-6):
         for l in range(1, L + 1):
             extend_cholesky(Lu[l], Phi[l - 1][known, known], t * P, jitter)
             u[l, :, now] = eps_u[l - 1][:, known] @ Lu[l][now, known].T
-            h[l, :, now] = d[t] * (u[l, :, now] + g[l][:, past] @ A[l - 1][now, past].T) + g[l][:, past] @ (weight * Phi[l - 1][now, past]).T
+            memory = weight * Phi[l - 1][now, past]
+            h[l, :, now] = d[t] * (u[l, :, now] + g[l][:, past] @ A[l - 1][now, past].T) + g[l][:, past] @ memory.T
             value, derivative = np.empty((2, S, P))
             problem.activation.evaluate(np.ascontiguousarray(h[l, :, now]), value, derivative)
             phi[l, :, now], slope[l, :, now] = value, derivative
@@ -61,7 +62,8 @@ def march(problem, samples=20000, seed=0, jitter=1e-6):
         for l in range(L, 0, -1):
             extend_cholesky(Lr[l], G[l + 1][known, known], t * P, jitter)
             r[l, :, now] = eps_r[l - 1][:, known] @ Lr[l][now, known].T
-            z[l, :, now] = d[t] * (r[l, :, now] + phi[l][:, known] @ B[l + 1][now, known].T) + phi[l][:, past] @ (weight * G[l + 1][now, past]).T
+            memory = weight * G[l + 1][now, past]
+            z[l, :, now] = d[t] * (r[l, :, now] + phi[l][:, known] @ B[l + 1][now, known].T) + phi[l][:, past] @ memory.T
             g[l, :, now] = slope[l, :, now] * z[l, :, now]
             G[l][now, known] = g[l, :, now].T @ g[l][:, known] / S
             G[l][known, now] = G[l][now, known].T

@@ -1,4 +1,4 @@
-"""Arrays of samples in blocks that stay in the cache, matrix products on them, the Gaussian columns that drive sampled fields and bases of them.
+"""Samples in blocks that stay in the cache: matrix products on them, Gaussian columns that drive sampled fields, and bases of fields.
 
 A stack holds r rows (basis functions) for S samples as an array [S / B, r, B], so that one block of one stack is a contiguous
 matrix. Products of a skinny matrix with it are then bound by arithmetic, provided that all work on a block is done in one go.
@@ -8,19 +8,20 @@ Source: theory/kernel_evolution.md, section 2.
 
 import numpy as np
 from scipy.linalg import solve_triangular
-from scipy.linalg.blas import dgemm
+from scipy.linalg.blas import dgemm, sgemm
 from scipy.special import ndtri
 from scipy.stats import qmc
 
+_GEMM = {"d": dgemm, "f": sgemm}
 _SOBOL_COLUMNS = 64
-_ORTHONORMAL = 1e-12
+_ORTHONORMAL = {"d": 1e-12, "f": 1e-4}
 _LARGEST_SOBOL = 16384
 
 
 def combine(coefficients, rows, out, keep=0.0):
     """out <- keep out + coefficients rows: (p, r) x (r, B)."""
     if rows.shape[0]:
-        dgemm(1.0, rows.T, coefficients.T, beta=keep, c=out.T, overwrite_c=1)
+        _GEMM[rows.dtype.char](1.0, rows.T, coefficients.T, beta=keep, c=out.T, overwrite_c=1)
     elif not keep:
         out.fill(0.0)
 
@@ -28,21 +29,21 @@ def combine(coefficients, rows, out, keep=0.0):
 def contract(fields, rows, out):
     """out <- out + fields rows^T: (p, B) x (B, r)."""
     if rows.shape[0]:
-        dgemm(1.0, rows.T, fields.T, trans_a=1, beta=1.0, c=out.T, overwrite_c=1)
+        _GEMM[rows.dtype.char](1.0, rows.T, fields.T, trans_a=1, beta=1.0, c=out.T, overwrite_c=1)
 
 
 def deposit(coefficients, fields, rows, keep=1.0):
     """rows <- keep rows + coefficients^T fields: (r, p) x (p, B)."""
     if rows.shape[0]:
-        dgemm(1.0, fields.T, coefficients.T, trans_b=1, beta=keep, c=rows.T, overwrite_c=1)
+        _GEMM[rows.dtype.char](1.0, fields.T, coefficients.T, trans_b=1, beta=keep, c=rows.T, overwrite_c=1)
 
 
 class Stack:
     """Growing stack of rows in blocks of samples."""
 
-    def __init__(self, blocks, size):
+    def __init__(self, blocks, size, dtype):
         self.count = 0
-        self.array = np.empty((blocks, 0, size))
+        self.array = np.empty((blocks, 0, size), dtype)
 
     def block(self, b):
         """Rows of block b, (r, B), a view."""
@@ -52,7 +53,7 @@ class Stack:
         """Make room for k more rows, uninitialised; returns the view (blocks, k, B) of them."""
         blocks, capacity, size = self.array.shape
         if self.count + k > capacity:
-            larger = np.empty((blocks, max(self.count + k, capacity + capacity // 2, 16), size))
+            larger = np.empty((blocks, max(self.count + k, capacity + capacity // 4, 16), size), self.array.dtype)
             larger[:, : self.count] = self.array[:, : self.count]
             self.array = larger
         self.count += k
@@ -96,12 +97,12 @@ class NormalColumns:
         points = self.shape[0] * self.shape[1]
         dimension = max(2 * self.dimension, _SOBOL_COLUMNS)
         if self.sobol and dimension <= _LARGEST_SOBOL:
-            sequence = qmc.Sobol(dimension, scramble=True, bits=52, seed=self.rng)
+            sequence = qmc.Sobol(dimension, scramble=True, bits=30, seed=self.rng)
             uniform = sequence.random_base2(points.bit_length() - 1)[:, self.dimension :].T
             self.dimension = dimension
         else:
             uniform = self.rng.random((k, points))
-        self.ready = np.clip(uniform, 2.0**-54, 1.0 - 2.0**-53)
+        self.ready = np.clip(uniform, 2.0**-31, 1.0 - 2.0**-31)
 
 
 class Innovations:
@@ -112,9 +113,9 @@ class Innovations:
     best dimensions of the sequence in the order of their birth.
     """
 
-    def __init__(self, source):
-        self.source, self.used = source, 0
-        self.stack = Stack(*source.shape)
+    def __init__(self, source, dtype):
+        self.source, self.used, self.dtype = source, 0, dtype
+        self.stack = Stack(*source.shape, dtype)
 
     def block(self, b):
         """The columns in use, block b, (r, B)."""
@@ -129,9 +130,9 @@ class Innovations:
         return self.stack.array[:, self.used - k : self.used]
 
     def _prepare(self, k):
-        new, old = self.source.draw(k), self.stack.count
+        new, old = self.source.draw(k).astype(self.dtype, copy=False), self.stack.count
         blocks, size = self.source.shape
-        overlap, gram = np.zeros((k, old)), np.zeros((k, k))
+        overlap, gram = np.zeros((k, old), self.dtype), np.zeros((k, k))
         for b in range(blocks):
             contract(new[b], self.stack.block(b), overlap)
         overlap /= -blocks * size
@@ -140,14 +141,15 @@ class Innovations:
             combine(overlap, self.stack.array[b, :old], new[b], keep=1.0)
             gram += new[b] @ new[b].T
         whiten = solve_triangular(np.linalg.cholesky(gram / (blocks * size)), np.eye(k), lower=True)
-        np.matmul(whiten, new, out=rows)
+        np.matmul(whiten.astype(self.dtype, copy=False), new, out=rows)
 
 
 class Basis:
     """Orthonormal basis of the span of sampled fields, truncated; the fields of one time after those of the other.
 
-    `plan` decides what the fields of a new time add. The new elements are formed block by block with `fill`, at any moment before
-    the next `plan`, so that this costs no pass over the basis of its own; `finish` then restores what rounding took from orthonormality.
+    `plan` decides what the fields of a new time add. The new elements are formed with `fill`, block by block, and what rounding took
+    from their orthonormality is restored with `correct`, before the next use; both go along with other work on the block, so that the
+    basis is not read an extra time. `filled` and `corrected` end the two rounds.
 
     Parameters
     ----------
@@ -156,12 +158,13 @@ class Basis:
         Elements of less variance than this, relative to the mean variance of the fields of the time, are left out.
     cap : int
         Largest number of elements.
+    dtype : numpy.dtype
     """
 
-    def __init__(self, blocks, size, tolerance, cap):
-        self.rows = Stack(blocks, size)
-        self.blocks, self.samples, self.tolerance, self.cap = blocks, blocks * size, tolerance, cap
-        self.added = 0
+    def __init__(self, blocks, size, tolerance, cap, dtype):
+        self.rows = Stack(blocks, size, dtype)
+        self.samples, self.tolerance, self.cap, self.dtype = blocks * size, tolerance, cap, dtype
+        self.added, self._correction = 0, None
 
     def plan(self, coefficients, gram):
         """Coefficients (n, r) of fields in the extended basis, and the fraction of their variance that is left out.
@@ -180,34 +183,43 @@ class Basis:
         if not kept:
             return coefficients, left_out
         roots = np.sqrt(variances[:kept])
-        self._mix = np.ascontiguousarray((vectors[:, :kept] / roots).T)
-        self._remove = -self._mix @ coefficients
-        self._overlap, self._norms = np.zeros(self._remove.shape), np.zeros((kept, kept))
+        mix = (vectors[:, :kept] / roots).T
+        self._mix, self._remove = (np.ascontiguousarray(m, self.dtype) for m in (mix, -mix @ coefficients))
+        self._overlap, self._norms = np.zeros(self._remove.shape, self.dtype), np.zeros((kept, kept))
         self.rows.grow(kept)
         return np.hstack([coefficients, vectors[:, :kept] * roots]), left_out
+
+    def _split(self, b, added):
+        rows = self.rows.block(b)
+        return rows[: len(rows) - added], rows[len(rows) - added :]
 
     def fill(self, b, fields):
         """Form the new elements in block b from the fields (n, B) of the plan."""
         if self.added:
-            known = self.rows.array[b, : self.rows.count - self.added]
-            new = self.rows.array[b, self.rows.count - self.added : self.rows.count]
+            known, new = self._split(b, self.added)
             np.matmul(self._mix, fields, out=new)
             combine(self._remove, known, new, keep=1.0)
             contract(new, known, self._overlap)
             self._norms += new @ new.T
 
-    def finish(self):
-        """To be called when all blocks are filled."""
+    def filled(self):
+        """All blocks are filled."""
         added, self.added = self.added, 0
-        if not added:
-            return
-        overlap = self._overlap / -self.samples
-        norms = self._norms / self.samples - overlap @ overlap.T
-        if max(np.max(np.abs(overlap), initial=0.0), np.max(np.abs(norms - np.eye(added)))) < _ORTHONORMAL:
-            return
-        old = self.rows.count - added
-        whiten = solve_triangular(np.linalg.cholesky(norms), np.eye(added), lower=True)
-        for b in range(self.blocks):
-            new = self.rows.array[b, old : self.rows.count]
-            combine(overlap, self.rows.array[b, :old], new, keep=1.0)
+        if added:
+            overlap = self._overlap / -self.samples
+            norms = self._norms / self.samples - overlap @ overlap.T
+            if max(np.max(np.abs(overlap), initial=0.0), np.max(np.abs(norms - np.eye(added)))) > _ORTHONORMAL[self.dtype.char]:
+                whiten = solve_triangular(np.linalg.cholesky(norms), np.eye(added), lower=True)
+                self._correction = tuple(np.ascontiguousarray(m, self.dtype) for m in (whiten @ overlap, whiten))
+
+    def correct(self, b):
+        """Make the newest elements orthonormal in block b."""
+        if self._correction:
+            overlap, whiten = self._correction
+            known, new = self._split(b, len(whiten))
             new[:] = whiten @ new
+            combine(overlap, known, new, keep=1.0)
+
+    def corrected(self):
+        """All blocks are corrected."""
+        self._correction = None

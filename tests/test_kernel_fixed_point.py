@@ -15,25 +15,28 @@ def march_predictions(case, replicas=6, samples=4096):
 
 def small_case(activation, layers, **optimizer):
     x, y = inputs(samples=3, test=0, dim=4)
-    return problem(x, y, activation, layers, rates=np.full(5, 0.4), **optimizer)
+    return problem(x, y, activation, layers, rates=np.full(4, 0.4), **optimizer)
 
 
 @pytest.mark.parametrize(("layers", "optimizer"), [(1, {}), (3, {"momentum": 0.3, "weight_decay": 0.05})])
 def test_fixed_point_of_a_sampled_network(layers, optimizer):
     case = small_case("tanh", layers, **optimizer)
     mean, error = kernel_replicas.mean_and_error(march_predictions(case))
-    runs = [kernel_fixed_point.solve_sampled(case, 600, seed=i)[0].predictions[:, :, 0] for i in range(6)]
+    runs = [kernel_fixed_point.solve_sampled(case, 600, seed=i, tolerance=1e-3)[0].predictions[:, :, 0] for i in range(8)]
     other, other_error = kernel_replicas.mean_and_error(runs)
-    np.testing.assert_array_less(np.abs(other - mean)[1:], 5 * np.hypot(error, other_error)[1:])
+    z = ((other - mean) / np.hypot(error, other_error))[1:]
+    assert np.sqrt(np.mean(z**2)) < 3
     assert np.max(np.abs(other - mean)) < 0.04 * np.max(np.abs(mean))
 
 
 @pytest.mark.parametrize("activation", ["tanh", "relu"])
 def test_readable_twin(activation):
     case = small_case(activation, 3, momentum=0.3, weight_decay=0.05)
-    mean, _ = kernel_replicas.mean_and_error(march_predictions(case))
-    runs = [reference_kernel.march(case, seed=i)[0] for i in range(2)]
-    np.testing.assert_allclose(np.mean(runs, axis=0), mean, atol=0.02 * np.max(np.abs(mean)))
+    mean, error = kernel_replicas.mean_and_error(march_predictions(case))
+    other, other_error = kernel_replicas.mean_and_error([reference_kernel.march(case, 10000, seed=i)[0] for i in range(8)])
+    z = ((other - mean) / np.hypot(error, other_error))[1:]
+    assert np.sqrt(np.mean(z**2)) < 3
+    assert np.max(np.abs(other - mean)) < 0.03 * np.max(np.abs(mean))
 
 
 def test_sampled_fixed_point_refuses_kinks():

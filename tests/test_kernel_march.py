@@ -163,6 +163,14 @@ def test_truncation_is_reported_and_converges():
     assert gap[1e-4] < 0.3 * gap[1e-2]
 
 
+def test_single_precision():
+    x, y = inputs(samples=3, test=1, outputs=2)
+    case = problem(x, y, layers=3, rates=np.linspace(0.3, 0.2, 11), momentum=0.3, weight_decay=0.05)
+    exact, _ = kernel_linear.solve(case)
+    predictions = record(case, samples=1024, tolerance=1e-6, dtype=np.float32).predictions()
+    np.testing.assert_allclose(predictions, exact.predictions, atol=2e-4)
+
+
 def test_rank_cap_is_kept_and_noticed():
     x, y = inputs()
     *_, last = kernel_march.march(problem(x, y, "relu", 2), 1024, cap=12)
@@ -170,9 +178,10 @@ def test_rank_cap_is_kept_and_noticed():
     assert last.dropped > 1e-5
 
 
-def test_divergence_ends_the_march():
+@pytest.mark.parametrize(("activation", "rate"), [("relu", 30.0), ("relu", 1e6), ("tanh", 1e9), ("linear", 300.0)])
+def test_divergence_ends_the_march(activation, rate):
     x, y = inputs()
-    steps = list(kernel_march.march(problem(x, y, "relu", 2, rates=np.full(60, 30.0)), 512))
+    steps = list(kernel_march.march(problem(x, y, activation, 3, rates=np.full(60, rate)), 512))
     assert 0 < len(steps) < 61
     assert np.all(np.isfinite(steps[-1].predictions))
 
@@ -182,6 +191,12 @@ def test_samples_must_be_a_power_of_two(samples):
     x, y = inputs()
     with pytest.raises(ValueError, match="power of two"):
         next(kernel_march.march(problem(x, y), samples))
+
+
+def test_cap_leaves_samples_enough():
+    x, y = inputs()
+    with pytest.raises(ValueError, match="cap"):
+        next(kernel_march.march(problem(x, y), 256, cap=100))
 
 
 def test_too_few_samples_for_the_points():
@@ -197,5 +212,24 @@ def test_memory_estimate():
     *_, last = kernel_march.march(case, 2**14)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    rank = max(row.shape[-1] for row in last.features + last.gradients)
-    assert 0.5 < kernel_march.memory_estimate(case, 2**14, rank) / peak < 2
+    rank = np.mean([row.shape[-1] for row in last.features[:-1] + last.features[1:] + last.gradients[:-1] + last.gradients[1:]])
+    assert 0.7 < kernel_march.memory_estimate(case, 2**14, rank) / peak < 1.4
+
+
+def test_flop_estimate(monkeypatch):
+    x, y = inputs(samples=8, test=0, dim=8)
+    case = problem(x, y, "tanh", 3, rates=np.full(15, 0.3))
+    counted = [0.0]
+
+    def counting(product):
+        def run(small, rows, out, **options):
+            array = rows if product is not kernel_march.deposit else out
+            counted[0] += 2.0 * small.shape[0] * array.shape[0] * array.shape[1]
+            product(small, rows, out, **options)
+
+        return run
+
+    for name in ("combine", "contract", "deposit"):
+        monkeypatch.setattr(kernel_march, name, counting(getattr(kernel_march, name)))
+    ranks = [np.mean([row.shape[-1] for row in step.features + step.gradients]) for step in kernel_march.march(case, 1024)]
+    assert 0.6 < kernel_march.flop_estimate(case, 1024, np.mean(ranks)) / counted[0] < 1.5
