@@ -9,18 +9,16 @@ Source: arXiv 2205.09653; theory/kernel_evolution.md.
 """
 
 import math
-import time
 
 import numpy as np
 
 from .. import checks
 from ..activations import resolve
 from ..data import Dataset
-from ..errors import SolverError
 from ..specification import check_type
-from ..threads import one_thread
 from ..training import GradientDescent
-from .kernel_rows import Kernels, Row, mean_loss, recorded, tangent_kernel
+from . import kernel_closed, kernel_sampled
+from .kernel_rows import recorded
 
 _SAMPLED = ("loss", "samples", "rng", "replicas", "tolerance", "track")
 #: Methods and their options.
@@ -36,17 +34,6 @@ ADAPTS_TO_MEMORY = True
 LOSSES = ("mse", "logistic")
 TRACKED = (None, "kernels", "test kernels")
 
-#: Of every replica by default, and of the pilot that finds out how many a requested error needs.
-SAMPLES = 4096
-PILOT_SAMPLES = 1024
-REPLICAS = 8
-TOLERANCE = 1e-5
-#: Of the factors of kernels that are known exactly.
-_EXACT = 1e-13
-#: Predictions of this size count as infinite.
-_DIVERGED = 1e8
-_FIXED_POINT_SAMPLES = 2000
-
 
 def check(
     network,
@@ -56,7 +43,7 @@ def check(
     loss="mse",
     samples=None,
     rng=0,
-    replicas=REPLICAS,
+    replicas=kernel_sampled.REPLICAS,
     mc_error=None,
     tolerance=None,
     track="kernels",
@@ -211,37 +198,25 @@ def memory_estimate(network, data, training, method, **options):
 
     stated = problem(network, data, training, options.get("loss", "mse"))
     times, points, fields, layers = stated.times, stated.points, stated.points * stated.outputs, stated.layers
-    tracked = options.get("track", "kernels") is not None
-    linear, rank = is_linear(network), points * (times if method == "causal" else 1)
+    rank, solver = times * points, 0
     if method == "fixed-point":
-        n, m = times * points, times * (stated.outputs if linear else points)
+        n, m = times * points, times * (stated.outputs if is_linear(network) else points)
         solver = 8 * layers * (4 * n * n + 4 * n * m + 4 * m * m)
-        solver += 0 if linear else 4 * 8 * options.get("samples", _FIXED_POINT_SAMPLES) * n * n
-    elif linear and method in ("causal", "perturbative", "ntk"):
-        solver, rank = (kernel_linear.memory_estimate(stated), points + times * stated.outputs) if method == "causal" else (0, 2 * points + 1)
+        if not is_linear(network):
+            solver += 4 * 8 * (options.get("samples") or kernel_closed.FIXED_POINT_SAMPLES) * n * n
     elif method == "ntk":
-        solver = 8 * layers * 4 * points * points
+        rank = fields
+    elif method == "perturbative":
+        rank, solver = 2 * points + 1, 8 * layers * 4 * (times * points) ** 2
+    elif method == "causal" and is_linear(network):
+        rank, solver = points + times * stated.outputs, kernel_linear.memory_estimate(stated)
     else:
-        samples = _samples(network, data, options.get("samples"), options.get("mc_error"))
-        rank = _rank(stated, samples)
-        solver = kernel_march.memory_estimate(stated, samples, rank)
-    kernels = tracked * times * (layers * (points + fields) * min(rank, times * points) + (2 * layers + 2) * (points**2 + fields**2))
-    return int(solver + 8 * (2 * times * fields + kernels))
-
-
-def _rank(problem, samples):
-    """About the rank of the bases of a sampled march."""
-    fields = problem.points * problem.outputs
-    full = fields * problem.times
-    expected = fields + 8 * math.sqrt(full) if problem.activation.smooth else full
-    return min(full, int(expected), samples // 8)
-
-
-def _samples(network, data, samples, mc_error):
-    """Samples of every replica, a power of two; those of the pilot where an error is requested."""
-    if samples is None:
-        samples = max(16 * len(data.points) * network.outputs, SAMPLES if mc_error is None else PILOT_SAMPLES)
-    return 1 << (samples - 1).bit_length()
+        samples = kernel_sampled.samples_of(stated, options.get("samples"), options.get("mc_error"))
+        replicas, one = options.get("replicas", kernel_sampled.REPLICAS), kernel_sampled.expected_rank(stated, samples)
+        rank = min(times * fields, replicas * one)
+        solver = kernel_march.memory_estimate(stated, samples, one) + 8 * 2 * layers * rank * replicas * one
+    kernels = times * (layers * (points + fields) * min(rank, times * fields) + (2 * layers + 2) * (points**2 + fields**2))
+    return int(solver + 8 * (2 * times * fields + (kernels if options.get("track", "kernels") else 0)))
 
 
 def march(network, data, training, start=None, memory_limit=math.inf, **options):
@@ -250,307 +225,44 @@ def march(network, data, training, start=None, memory_limit=math.inf, **options)
     The rows of `start`, a trajectory with fewer steps, are solved again, to the same numbers, and not shown.
     """
     stated = problem(network, data, training, options.get("loss", "mse"))
+    stored = {"loss": options.get("loss", "mse"), "track": options.get("track", "kernels")}
     if is_linear(network):
-        options = {"loss": options.get("loss", "mse"), "track": options.get("track", "kernels")}
-        rows = _linear_rows(stated, options["track"])
-        blocks = recorded(network, data, training, rows, options=options, report={"sampling": "none: the linear theory is closed"})
+        rows = kernel_closed.linear_rows(stated, stored["track"])
+        blocks = recorded(network, data, training, rows, options=stored, report={"sampling": "none: the linear theory is closed"})
     else:
-        options = _sampled_options(network, data, options)
-        searched = options["mc_error"] is not None and start is None
-        blocks = (_searched if searched else _sampled)(network, data, training, stated, options, memory_limit)
+        stored |= kernel_sampled.options_of(stated, options)
+        stated_problem = network, data, training, stated
+        if stored["mc_error"] is None or start is not None:
+            blocks = kernel_sampled.trajectories(*stated_problem, stored, memory_limit)
+        else:
+
+            def memory(samples):
+                return memory_estimate(network, data, training, "causal", **(stored | {"samples": samples, "mc_error": None}))
+
+            blocks = kernel_sampled.searched(*stated_problem, stored, memory, memory_limit)
     for trajectory in blocks:
         if start is None or trajectory.finished > start.finished:
             yield trajectory
 
 
-def _sampled_options(network, data, given):
-    """All options of a sampled march, checked, as they are stored."""
-    mc_error = given.get("mc_error")
-    default = TOLERANCE if mc_error is None else min(TOLERANCE, 1e-2 * mc_error)
-    return {
-        "loss": given.get("loss", "mse"),
-        "samples": _samples(network, data, given.get("samples"), mc_error),
-        "rng": checks.integer_seed("rng", given.get("rng", 0)),
-        "replicas": int(given.get("replicas", REPLICAS)),
-        "mc_error": mc_error,
-        "tolerance": default if given.get("tolerance") is None else float(given["tolerance"]),
-        "track": given.get("track", "kernels"),
-        "preactivation_times": sorted({int(t) for t in given.get("preactivation_times", ())}),
-    }
-
-
-def _sampled(network, data, training, stated, options, memory_limit, method="causal", **approximation):
-    """Blocks of the trajectory from replicas of the sampled march."""
-    report = {"sampling": f"{options['replicas']} replicas of {options['samples']} samples"}
-    steps = one_thread(_replicas(stated, options, memory_limit, **approximation))
-    rows = _sampled_rows(stated, data, options, steps, report)
-    times, stored = options.get("preactivation_times", ()), {"method": method, "options": options, "report": report}
-    for trajectory in recorded(network, data, training, rows, times, **stored):
-        trajectory.report["accuracy"] = _accuracy(relative_error(trajectory))
-        yield trajectory
-
-
-def _replicas(stated, options, memory_limit, **approximation):
-    """Lists of the steps of all replicas: side by side, or one replica after the other where memory is short."""
-    from solvers import kernel_march, kernel_replicas
-
-    arguments = {
-        "samples": options["samples"],
-        "tolerance": options["tolerance"],
-        "test_gradients": options["track"] == "test kernels",
-        "outer_kernels": options["track"] is not None,
-        "save_preactivations": options.get("preactivation_times", ()),
-    } | approximation
-    one = kernel_march.memory_estimate(stated, options["samples"], _rank(stated, options["samples"]))
-    if one * options["replicas"] <= 0.8 * memory_limit:
-        return kernel_replicas.march(stated, options["replicas"], options["rng"], **arguments)
-    seeds = (kernel_replicas.replica_seed(options["rng"], i) for i in range(options["replicas"]))
-    return zip(*[list(kernel_march.march(stated, seed=seed, **arguments)) for seed in seeds])
-
-
-def _sampled_rows(stated, data, options, steps, report):
-    """`Row` of the replicas at every time."""
-    from solvers.kernel_replicas import mean_and_error
-    from solvers.low_rank import MeanFactor
-
-    features, gradients = ([MeanFactor(0.1 * options["tolerance"]) for _ in range(stated.layers)] for _ in range(2))
-    samples = stated.samples
-    for replicas in steps:
-        function, error = mean_and_error([step.predictions for step in replicas])
-        _, loss_error = mean_and_error([mean_loss(options["loss"], data.targets, step.predictions[:samples]) for step in replicas])
-        preactivations = None
-        if replicas[0].preactivations is not None:
-            preactivations = np.concatenate([np.array(step.preactivations) for step in replicas], axis=-1)
-        kernels = None if options["track"] is None else _mean_kernels(replicas, features, gradients, samples)
-        report["dropped_variance"] = max(report.get("dropped_variance", 0.0), *(float(step.dropped) for step in replicas))
-        yield Row(function, error, loss_error, kernels, preactivations)
-
-
-def _mean_kernels(replicas, features, gradients, samples):
-    from solvers.kernel_replicas import mean_and_error
-
-    def flat(array, width):
-        return array.reshape(width, -1)
-
-    fields = len(replicas[0].gradient_grams[0]) * replicas[0].gradient_grams[0].shape[1]
-    feature_grams, feature_errors = mean_and_error([step.feature_grams[1:] for step in replicas])
-    gradient_grams, gradient_errors = mean_and_error(
-        [[flat(gram, fields) for gram in step.gradient_grams[:-1]] for step in replicas]
-    )
-    tangent, tangent_error = mean_and_error([step.tangent_kernel()[:, :, :samples] for step in replicas])
-    return Kernels(
-        feature_factors=[factor.append([step.features[l + 1] for step in replicas]) for l, factor in enumerate(features)],
-        gradient_factors=[factor.append([flat(step.gradients[l], fields) for step in replicas]) for l, factor in enumerate(gradients)],
-        feature_grams=feature_grams,
-        gradient_grams=gradient_grams,
-        tangent=tangent,
-        feature_gram_errors=feature_errors,
-        gradient_gram_errors=gradient_errors,
-        tangent_error=tangent_error,
-    )
-
-
-def relative_error(trajectory):
-    """Largest root mean square over training samples of the standard error, relative to that of the predictions, both over time."""
-    done, samples = slice(0, trajectory.finished), len(trajectory.data.x)
-    errors, values = (_root_mean_square(array[done, :samples]) for array in (trajectory.function_error, trajectory.function))
-    return float(errors.max() / values.max()) if values.max() else 0.0
-
-
-def _root_mean_square(values):
-    return np.sqrt(np.mean(values.reshape(len(values), -1) ** 2, axis=1))
-
-
-def _accuracy(error, bias=None):
-    text = "a single replica has no standard error" if math.isnan(error) else f"relative standard error {error:.1e}"
-    return text if bias is None else f"{text}, bias about {bias:.1e}"
-
-
-def _searched(network, data, training, stated, options, memory_limit):
-    """The trajectory at as many samples as the requested error needs, or as memory allows."""
-    began, before, target = time.perf_counter(), None, options["mc_error"]
-    while True:
-        try:
-            *_, now = _sampled(network, data, training, stated, options, memory_limit)
-        except KeyboardInterrupt:
-            if before is None:
-                raise
-            yield before
-            return
-        error, bias = relative_error(now), None if before is None else _bias(before, now)
-        now.report["mc_error_reached"] = max(error, bias or 0.0)
-        now.report["accuracy"] = _accuracy(error, bias)
-        reached = bias is not None and now.report["mc_error_reached"] <= target
-        more = _more_samples(before, now, error, max(error, bias or 0.0) / target)
-        enough = memory_estimate(network, data, training, "causal", **(options | {"samples": more, "mc_error": None})) <= memory_limit
-        now.report["elapsed"] = time.perf_counter() - began
-        if reached or not enough:
-            if not reached:
-                now.report["accuracy"] += f": more than the requested {target:.1e}, as memory_limit allows no more samples"
-            yield now
-            return
-        before, options = now, options | {"samples": more}
-
-
-def _bias(before, now):
-    """Bias of order 1 / samples of the second of two solves, from what their difference has beyond its standard error."""
-    done, points = min(before.finished, now.finished), len(now.data.x)
-    ratio = now.options["samples"] / before.options["samples"]
-    (f, df), (g, dg) = ((run.function[:done, :points], run.function_error[:done, :points]) for run in (before, now))
-    noise = np.sqrt(_root_mean_square(df) ** 2 + _root_mean_square(dg) ** 2)
-    excess = np.sqrt(np.maximum(_root_mean_square(g - f) ** 2 - noise**2, 0.0))
-    return float(excess.max() / _root_mean_square(g).max()) / (ratio - 1)
-
-
-def _more_samples(before, now, error, excess):
-    """Samples of the next solve: by the rate observed between the last two, between twice and 16 times those of the last."""
-    samples, rate = now.options["samples"], 0.75
-    if before is not None and 0 < error < relative_error(before):
-        rate = math.log(relative_error(before) / error) / math.log(samples / before.options["samples"])
-    doublings = math.ceil(math.log2(max(1.3 * excess, 1.0)) / min(max(rate, 0.5), 1.0))
-    return samples << min(max(doublings, 1), 4)
-
-
-def _linear_rows(stated, track):
-    """`Row` of the closed theory of deep linear networks at every time."""
-    from solvers import kernel_linear
-    from solvers.low_rank import KernelFactor
-
-    points, outputs = stated.points, stated.outputs
-    features, gradients = ([KernelFactor(_EXACT) for _ in range(stated.layers)] for _ in range(2))
-    for solution, t in kernel_linear.march(stated):
-        if np.max(np.abs(solution.predictions[t])) > _DIVERGED:
-            return
-        kernels = None
-        if track is not None:
-            past = [(layer.H[t * points : (t + 1) * points], layer.G[t * outputs : (t + 1) * outputs]) for layer in solution.layers]
-            kernels = _given_kernels(stated, features, gradients, [H for H, _ in past], [G for _, G in past], t)
-        yield Row(solution.predictions[t].copy(), kernels=kernels)
-
-
-def _given_kernels(stated, features, gradients, feature_rows, gradient_rows, t):
-    """`Kernels` from rows Phi^l(t, s), G^l(t, s) of the two-time matrices at s <= t, one for each layer."""
-
-    def appended(factors, rows):
-        size = len(rows[0])
-        grams = np.array([row[:, t * size : (t + 1) * size] for row in rows])
-        return [factor.append(row[:, : t * size], gram) for factor, row, gram in zip(factors, rows, grams)], grams
-
-    feature_factors, feature_grams = appended(features, feature_rows)
-    gradient_factors, gradient_grams = appended(gradients, gradient_rows)
-    tangent = tangent_kernel(stated.gram, feature_grams, gradient_grams, stated.outputs, stated.samples)
-    return Kernels(feature_factors, gradient_factors, feature_grams, gradient_grams, tangent)
-
-
 def whole(network, data, training, method, bar, **options):
     """The trajectory by a method that does not march; `bar` is the progress bar."""
-    loss, track = options.get("loss", "mse"), options.get("track", "kernels")
-    stated = problem(network, data, training, loss)
+    stated = problem(network, data, training, options.get("loss", "mse"))
+    stored = {"loss": options.get("loss", "mse"), "track": options.get("track", "kernels")}
     if method == "gradient-independence":
-        sampled = _sampled_options(network, data, options)
-        stored = {name: sampled[name] for name in METHODS[method]}
+        stored |= {name: value for name, value in kernel_sampled.options_of(stated, options).items() if name in METHODS[method]}
         approximation = {"responses": False, "readout": "tangent"}
-        blocks = _sampled(network, data, training, stated, stored, checks.machine_memory(), method, **approximation)
+        blocks = kernel_sampled.trajectories(network, data, training, stated, stored, checks.machine_memory(), method, **approximation)
     else:
-        rows, stored, report = {"fixed-point": _fixed_point, "ntk": _lazy, "perturbative": _small_richness}[method](network, stated, track, options)
-        stored = {"loss": loss, "track": track} | stored
-        blocks = recorded(network, data, training, rows, method=method, options=stored, report=report.pop("report", {}), **report)
+        if method == "ntk":
+            rows, arrays, report = kernel_closed.lazy_rows(stated, stored["track"]), {}, {}
+        elif method == "perturbative":
+            (rows, arrays), report = kernel_closed.small_richness_rows(stated, stored["track"]), {}
+        else:
+            report, arrays = {}, {}
+            stored |= kernel_closed.fixed_point_options(is_linear(network), options)
+            rows = kernel_closed.fixed_point_rows(stated, stored, report)
+        blocks = recorded(network, data, training, rows, method=method, options=stored, report=report, **arrays)
     for trajectory in blocks:
         bar.update(trajectory.finished - bar.n)
     return trajectory
-
-
-def initial_kernels(stated):
-    """Phi^1 ... Phi^L and G^1 ... G^L of all points before training, (L, P + M, P + M), closed forms or quadrature."""
-    from solvers.gaussian import expectations
-
-    features, slopes = [stated.gram], []
-    for _ in range(stated.layers):
-        values, slope = expectations(stated.activation, features[-1])
-        features.append(values)
-        slopes.append(slope)
-    gradients = np.cumprod(slopes[::-1], axis=0)[::-1]
-    return np.array(features[1:]), gradients
-
-
-def _lazy(network, stated, track, options):
-    """Rows of the limit richness -> 0, at the richness 1 of the kernels."""
-    from solvers.kernel_reduced import lazy
-
-    features, gradients = initial_kernels(stated)
-    gradients = np.array([np.kron(G, np.eye(stated.outputs)) for G in gradients])
-    tangent = tangent_kernel(stated.gram, features, gradients, stated.outputs, stated.samples)
-    with np.errstate(over="ignore", invalid="ignore"):
-        predictions = lazy(stated, tangent[:, 0, :, 0])
-    kernels = None
-    if track is not None:
-        kernels = Kernels([_root(phi) for phi in features], [_root(G) for G in gradients], features, gradients, tangent)
-    return (Row(f, kernels=kernels) for f in predictions[: _bounded(predictions)]), {}, {}
-
-
-def _root(matrix):
-    values, vectors = np.linalg.eigh(matrix)
-    return vectors * np.sqrt(np.maximum(values, 0.0))
-
-
-def _bounded(predictions):
-    """Number of rows before the first that counts as infinite."""
-    with np.errstate(invalid="ignore"):
-        bounded = (np.abs(predictions) < _DIVERGED).all(axis=(1, 2))
-    return len(bounded) if bounded.all() else int(np.argmin(bounded))
-
-
-def _small_richness(network, stated, track, options):
-    """Rows of the expansion in the richness: lazy predictions, kernels to second order."""
-    from solvers.kernel_reduced import lazy, linear_tangent_kernel, small_richness_linear
-    from solvers.low_rank import signed_factor
-
-    with np.errstate(over="ignore", invalid="ignore"):
-        predictions = lazy(stated, linear_tangent_kernel(stated))
-    times, points = _bounded(predictions), stated.points
-    if track is None:
-        return (Row(f) for f in predictions[:times]), {}, {}
-    features, gradients = small_richness_linear(stated._replace(rates=stated.rates[: times - 1]))
-    feature_factors, feature_signs = zip(*(signed_factor(kernel.reshape(times * points, -1), 2 * points + 1) for kernel in features))
-    gradient_factors, gradient_signs = zip(*(signed_factor(kernel, points + 2) for kernel in gradients))
-
-    def rows():
-        for t in range(times):
-            feature_grams, gradient_grams = features[:, t, :, t], gradients[:, t, t].reshape(-1, 1, 1)
-            tangent = tangent_kernel(stated.gram, feature_grams, gradient_grams, 1, stated.samples)
-            factors = [F.reshape(times, points, -1)[t] for F in feature_factors], [F[t : t + 1] for F in gradient_factors]
-            yield Row(predictions[t], kernels=Kernels(*factors, feature_grams, gradient_grams, tangent))
-
-    return rows(), {}, {"feature_signs": np.array(feature_signs), "gradient_signs": np.array(gradient_signs)}
-
-
-def _fixed_point(network, stated, track, options):
-    """Rows of the fixed point of sweeps over all times."""
-    from solvers import kernel_fixed_point
-    from solvers.low_rank import KernelFactor
-
-    linear = is_linear(network)
-    tolerance, damping = (options.get(name) or default for name, default in (("tolerance", 1e-12 if linear else 1e-4), ("damping", 1.0 if linear else 0.7)))
-    arguments = {"damping": float(damping), "tolerance": float(tolerance), "sweeps": int(options.get("max_sweeps", 200))}
-    stored = {name: arguments[name] for name in ("damping", "tolerance")} | {"max_sweeps": arguments["sweeps"]}
-    if not linear:
-        stored |= {"samples": int(options.get("samples") or _FIXED_POINT_SAMPLES), "rng": checks.integer_seed("rng", options.get("rng", 0))}
-        arguments |= {"samples": stored["samples"], "seed": stored["rng"]}
-    report = {}
-
-    def rows():
-        try:
-            order, changes = (kernel_fixed_point.solve_linear if linear else kernel_fixed_point.solve_sampled)(stated, **arguments)
-        except kernel_fixed_point.NoConvergence as failure:
-            raise SolverError(str(failure)) from failure
-        report["residuals"] = [float(change) for change in changes]
-        points, fields = stated.points, order.gradients.shape[1] // stated.times
-        features, gradients = ([KernelFactor(_EXACT) for _ in range(stated.layers)] for _ in range(2))
-        for t, f in enumerate(order.predictions):
-            kernels = None
-            if track is not None:
-                feature_rows = order.features[:, t * points : (t + 1) * points]
-                kernels = _given_kernels(stated, features, gradients, feature_rows, order.gradients[:, t * fields : (t + 1) * fields], t)
-            yield Row(f, kernels=kernels)
-
-    return rows(), stored, {"report": report}
