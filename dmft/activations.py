@@ -93,7 +93,8 @@ def _evaluated(name, function, h):
         with np.errstate(all="ignore"):
             values = np.asarray(function(given), dtype=float)
     except Exception as error:
-        raise ValueError(f"{name} must take a numpy array of any shape; at shape {h.shape} it raised {type(error).__name__}: {error}") from error
+        raised = f"{type(error).__name__}: {error}"
+        raise ValueError(f"{name} must take a numpy array of any shape; at shape {h.shape} it raised {raised}") from error
     if values.shape != h.shape:
         raise ValueError(f"{name} must return an array of the shape of its argument, {h.shape}; got shape {values.shape}")
     if not np.array_equal(given, h):
@@ -147,7 +148,8 @@ def resolve(activation, negative_slope=None):
             "or dataclasses.replace(network, activation=...)"
         )
     if isinstance(activation, Activation):
-        return activations.Activation(activation.name, _Evaluate(activation.phi, activation.dphi, activation.d2phi), activation.d2phi is not None)
+        evaluate = _Evaluate(activation.phi, activation.dphi, activation.d2phi)
+        return activations.Activation(activation.name, evaluate, smooth=activation.d2phi is not None)
     return activations.leaky_relu(negative_slope) if activation == "leaky_relu" else activations.ACTIVATIONS[activation]
 
 

@@ -234,7 +234,9 @@ class KernelEnsemble(FunctionEnsemble):
     gradient_kernels: np.ndarray | None = None
 
     stored: ClassVar = {
-        "function": Stored(("seed", "time", "point", "output"), "predictions before every step, at the training samples and then the test points"),
+        "function": Stored(
+            ("seed", "time", "point", "output"), "predictions before every step, at the training samples and then the test points"
+        ),
         "loss": Stored(("seed", "time"), "mean loss over the training samples, before every step"),
         "test_loss": Stored(("seed", "time"), "mean loss over the test points, before every step"),
         "initial_function": Stored(("seed", "point", "output"), "predictions before training"),
@@ -259,7 +261,7 @@ class KernelEnsemble(FunctionEnsemble):
         return self._layer("feature_kernels", layer)[:, :, :samples, :, :samples]
 
     def gradient_kernel(self, layer):
-        """G^layer, 1 ... L, between the `kernel_times`, (seeds, K, P, K, P), or (seeds, K, P, C, K, P, C) for labels with an axis of outputs."""
+        """G^layer, 1 ... L, as `feature_kernel`; (seeds, K, P, C, K, P, C) for labels with an axis of outputs."""
         kernels = self._layer("gradient_kernels", layer)
         return kernels if self.data.y.ndim == 1 else kernels.reshape(len(kernels), *2 * (kernels.shape[1], *self.data.y.shape))
 

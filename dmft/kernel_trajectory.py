@@ -61,28 +61,37 @@ class KernelTrajectory(FunctionTrajectory):
         "loss": Stored(("time",), "mean loss over the training samples, before every step"),
         "loss_error": Stored(("time",), "Monte Carlo standard error of the loss"),
         "test_loss": Stored(("time",), "mean loss over the test points, before every step"),
-        "tangent_kernel": Stored(("time", "point", "sample"), "tangent kernel, before every step"),
-        "tangent_kernel_error": Stored(("time", "point", "sample"), "Monte Carlo standard error of the tangent kernel"),
+        "tangent_kernel": Stored(("time", "followed point", "sample"), "tangent kernel, before every step"),
+        "tangent_kernel_error": Stored(("time", "followed point", "sample"), "Monte Carlo standard error of the tangent kernel"),
         "feature_factors": Stored(
-            ("time", "layer", "point", "rank"), "F of the feature kernels F(t) F(s)^T between different times, layers 1 to L", "growing"
+            ("time", "layer", "point", "feature rank"),
+            "F of the feature kernels F(t) F(s)^T between different times, layers 1 to L",
+            "growing",
         ),
         "gradient_factors": Stored(
-            ("time", "layer", "point and output", "rank"), "F of the gradient kernels F(t) F(s)^T between different times, layers 1 to L", "growing"
+            ("time", "layer", "followed point and output", "gradient rank"),
+            "F of the gradient kernels F(t) F(s)^T between different times, layers 1 to L",
+            "growing",
         ),
-        "feature_signs": Stored(("layer", "rank"), "signs between the factors of the feature kernels", "fixed"),
-        "gradient_signs": Stored(("layer", "rank"), "signs between the factors of the gradient kernels", "fixed"),
+        "feature_signs": Stored(("layer", "feature rank"), "signs between the factors of the feature kernels", "fixed"),
+        "gradient_signs": Stored(("layer", "gradient rank"), "signs between the factors of the gradient kernels", "fixed"),
         "feature_grams": Stored(("time", "layer", "point", "point'"), "feature kernels at equal times"),
-        "feature_gram_errors": Stored(("time", "layer", "point", "point'"), "Monte Carlo standard error of the feature kernels at equal times"),
-        "gradient_grams": Stored(("time", "layer", "point and output", "point and output'"), "gradient kernels at equal times"),
+        "feature_gram_errors": Stored(
+            ("time", "layer", "point", "point'"), "Monte Carlo standard error of the feature kernels at equal times"
+        ),
+        "gradient_grams": Stored(
+            ("time", "layer", "followed point and output", "followed point and output'"), "gradient kernels at equal times"
+        ),
         "gradient_gram_errors": Stored(
-            ("time", "layer", "point and output", "point and output'"), "Monte Carlo standard error of the gradient kernels at equal times"
+            ("time", "layer", "followed point and output", "followed point and output'"),
+            "Monte Carlo standard error of the gradient kernels at equal times",
         ),
         "preactivations": Stored(("chosen time", "layer", "point", "Monte Carlo sample"), "samples of the preactivations", "filled"),
     }
 
     def labels(self, name):
         if name.startswith("tangent_kernel") and self.data.y.ndim == 2:
-            return "time", "point", "output", "sample", "output'"
+            return "time", "followed point", "output", "sample", "output'"
         return super().labels(name)
 
     def feature_kernel(self, layer, test=False):

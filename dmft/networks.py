@@ -192,7 +192,8 @@ class MLP(Specification):
     """Infinitely wide fully connected network of `depth` hidden layers, which learns features on a data set.
 
     f_c(x) = w_c . phi(h^L) / (gamma N),  h^1 = W^0 x / sqrt(D),  h^{l+1} = W^l phi(h^l) / sqrt(N), all weights N(0, 1), N to infinity;
-    the raw learning rate is eta gamma^2 N on the mean loss over the samples. Source: arXiv 2205.09653; theory/kernel_evolution.md, section 1.
+    the raw learning rate is eta gamma^2 N on the mean loss over the samples.
+    Source: arXiv 2205.09653; theory/kernel_evolution.md, section 1.
 
     Parameters
     ----------

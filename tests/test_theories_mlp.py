@@ -178,7 +178,7 @@ def test_sampled_fixed_point():
 
 def test_kernels_are_those_of_the_replicas():
     net = dmft.MLP(2, "tanh")
-    solved = solve(net, samples=1024, replicas=3, rng=7)
+    solved = solve(net, samples=1024, replicas=3, rng=7, tolerance=1e-5)
     records = [kernel_replicas.Record() for _ in range(3)]
     stated = mlp.problem(net, DATA, RUN, "mse")
     for i, record in enumerate(records):
@@ -219,6 +219,27 @@ def test_requested_error_beyond_memory_is_said():
     assert "memory_limit allows no more samples" in solved.report["accuracy"] and solved.report["mc_error_reached"] > 1e-6
 
 
+def test_interrupted_search_keeps_the_last_complete_solve(monkeypatch):
+    net, complete = dmft.MLP(1, "tanh"), kernel_sampled.trajectories
+    calls = []
+
+    def interrupted(*arguments):
+        calls.append(arguments)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return complete(*arguments)
+
+    monkeypatch.setattr(kernel_sampled, "trajectories", interrupted)
+    solved = solve(net, mc_error=1e-6, track=None)
+    assert solved.status is Status.COMPLETED and "interrupted before the requested 1.0e-06" in solved.report["accuracy"]
+    assert solved.options["samples"] > 1024
+
+
+def test_largest_rank_is_said():
+    solved = solve(dmft.MLP(2, "relu"), samples=64, replicas=2)
+    assert "of the variance left out at the largest rank" in solved.report["accuracy"]
+
+
 def test_samples_are_rounded_up_and_repeatable():
     net = dmft.MLP(1, "relu")
     first, again, other = solve(net, samples=1000), solve(net, samples=1024), solve(net, samples=1024, rng=1)
@@ -233,6 +254,14 @@ def test_preactivations():
     for row, t in enumerate((0, 8)):
         phi = np.tanh(solved.preactivations[row, 1])
         np.testing.assert_allclose(phi @ phi.T / 1024, solved.feature_grams[t, 1], rtol=1e-10)
+
+
+def test_labelled_view():
+    xarray = pytest.importorskip("xarray")
+    for data, net in ((DATA, dmft.MLP(2, "tanh")), (TWO, dmft.MLP(2, "linear", outputs=2))):
+        view = solve(net, data, **({} if data is TWO else {"samples": 256})).to_xarray()
+        assert isinstance(view, xarray.Dataset) and view.sizes["time"] == 9 and view.sizes["layer"] == 2
+        assert view["function"].dims == ("time", "point", "output")[: 1 + data.y.ndim]
 
 
 def test_logistic_loss_and_alignment():

@@ -63,7 +63,7 @@ def _check_memory(network, data, training, width, times, workers):
     needed, limit = 8 * workers * (weights + states + kernels), checks.machine_memory()
     if needed > limit:
         raise ValueError(
-            f"width = {width} with {workers} worker(s) needs {needed / 2**30:.1f} GiB, above this machine's limit of {limit / 2**30:.1f} GiB. "
+            f"width = {width} with {workers} worker(s) needs {needed / 2**30:.1f} GiB, above this machine's {limit / 2**30:.1f} GiB. "
             "Take a smaller width, fewer kernel_times or points, or fewer workers"
         )
 

@@ -143,6 +143,7 @@ def fixed_point_rows(stated, options, report):
     for t, f in enumerate(order.predictions):
         kernels = None
         if options["track"] is not None:
-            feature_rows, gradient_rows = order.features[:, t * points : (t + 1) * points], order.gradients[:, t * fields : (t + 1) * fields]
+            feature_rows = order.features[:, t * points : (t + 1) * points]
+            gradient_rows = order.gradients[:, t * fields : (t + 1) * fields]
             kernels = _given_kernels(stated, features, gradients, feature_rows, gradient_rows, t)
         yield Row(f, kernels=kernels)

@@ -16,7 +16,7 @@ from .kernel_rows import Kernels, Row, mean_loss, recorded
 SAMPLES = 4096
 PILOT_SAMPLES = 1024
 REPLICAS = 8
-TOLERANCE = 1e-5
+TOLERANCE = 1e-4
 #: Tolerance of the mean kernels relative to that of a replica.
 _MEAN_TOLERANCE = 0.1
 
@@ -32,14 +32,14 @@ def expected_rank(stated, samples):
     """About the rank of the bases of a sampled march."""
     fields = stated.points * stated.outputs
     full = fields * stated.times
-    expected = fields + 8 * math.sqrt(full) if stated.activation.smooth else full
+    expected = fields + 16 * math.sqrt(full) if stated.activation.smooth else full
     return min(full, int(expected), samples // 8)
 
 
 def options_of(stated, given):
     """Options of a sampled march besides loss and track, as they are stored."""
     mc_error = given.get("mc_error")
-    default = TOLERANCE if mc_error is None else min(TOLERANCE, 1e-2 * mc_error)
+    default = TOLERANCE if mc_error is None else min(TOLERANCE, 2e-2 * mc_error)
     return {
         "samples": samples_of(stated, given.get("samples"), mc_error),
         "rng": checks.integer_seed("rng", given.get("rng", 0)),
@@ -57,7 +57,7 @@ def trajectories(network, data, training, stated, options, memory_limit, method=
     rows = _sampled_rows(stated, data, options, steps, report)
     times, stored = options.get("preactivation_times", ()), {"method": method, "options": options, "report": report}
     for trajectory in recorded(network, data, training, rows, times, **stored):
-        trajectory.report["accuracy"] = _accuracy(relative_error(trajectory))
+        trajectory.report["accuracy"] = _accuracy(relative_error(trajectory)) + _cut(report["dropped_variance"], options["tolerance"])
         yield trajectory
 
 
@@ -132,6 +132,13 @@ def _root_mean_square(values):
     return np.sqrt(np.mean(values.reshape(len(values), -1) ** 2, axis=1))
 
 
+def _cut(dropped, tolerance):
+    """What to say where bases have reached their largest rank, so that more than the tolerance is left out."""
+    if dropped <= 1.01 * tolerance:
+        return ""
+    return f"; {dropped:.1e} of the variance left out at the largest rank, samples / 8: take more samples or a larger tolerance"
+
+
 def _accuracy(error, bias=None):
     text = "a single replica has no standard error" if math.isnan(error) else f"relative standard error {error:.1e}"
     return text if bias is None else f"{text}, bias about {bias:.1e}"
@@ -146,17 +153,18 @@ def searched(network, data, training, stated, options, memory, memory_limit):
         except KeyboardInterrupt:
             if before is None:
                 raise
+            before.report["accuracy"] += f"; interrupted before the requested {target:.1e}"
             yield before
             return
         error, bias = relative_error(now), None if before is None else _bias(before, now)
         now.report["mc_error_reached"] = max(error, bias or 0.0)
-        now.report["accuracy"] = _accuracy(error, bias)
+        now.report["accuracy"] = _accuracy(error, bias) + _cut(now.report["dropped_variance"], options["tolerance"])
         reached = bias is not None and now.report["mc_error_reached"] <= target
         more = _more_samples(before, now, error, max(error, bias or 0.0) / target)
         now.report["elapsed"] = time.perf_counter() - began
         if reached or memory(more) > memory_limit:
             if not reached:
-                now.report["accuracy"] += f": more than the requested {target:.1e}, as memory_limit allows no more samples"
+                now.report["accuracy"] += f"; more than the requested {target:.1e}, as memory_limit allows no more samples"
             yield now
             return
         before, options = now, options | {"samples": more}

@@ -75,8 +75,8 @@ def check(
         all times, with the bias that the change from the last but one solve suggests. The report says what was reached,
         also where memory ended the search. Rows come at the end only; Ctrl-C then keeps the last complete solve.
     tolerance : float, optional
-        Variance, relative to that of a field, that the growing bases of the kernels leave out; its bias is systematic, of order 40
-        times it. Default 1e-5, or 1e-2 mc_error if that is less. "fixed-point": largest relative change at the end, 1e-4 if sampled,
+        Variance, relative to that of a field, that the growing bases of the kernels leave out; its bias is systematic, about
+        20 times it. Default 1e-4, or 2e-2 mc_error if that is less. "fixed-point": largest relative change at the end, 1e-4 if sampled,
         otherwise 1e-12.
     track : {"kernels", "test kernels", None}
         "kernels": keep the feature kernels of all points and the gradient and tangent kernels of the training samples; "test kernels":
@@ -116,7 +116,8 @@ def check_labels(data, loss):
     checks.choice("loss", loss, LOSSES)
     for name, labels in (("y", data.y), ("test_y", data.test_y)):
         if labels is not None and loss == "logistic" and not np.all(np.abs(labels) == 1):
-            raise ValueError(f"{name} must be -1 or +1 for loss='logistic'; got {labels[np.abs(labels) != 1][0]:g}. Other labels: loss='mse'")
+            wrong = labels[np.abs(labels) != 1][0]
+            raise ValueError(f"{name} must be -1 or +1 for loss='logistic'; got {wrong:g}. Other labels: loss='mse'")
 
 
 def _check_samples(network, data, samples, method):
@@ -155,10 +156,14 @@ def _check_method(network, training, method, activation):
         )
     if method == "fixed-point" and not is_linear(network):
         if network.outputs != 1:
-            raise ValueError(f"outputs must be 1 for method 'fixed-point' and a nonlinear activation; got {network.outputs}. Method 'causal' has no limit")
+            raise ValueError(
+                f"outputs must be 1 for method 'fixed-point' and a nonlinear activation; got {network.outputs}. "
+                "Method 'causal' takes any number"
+            )
         if not activation.smooth:
             raise ValueError(
-                f"activation must have a second derivative (d2phi) for method 'fixed-point'; {activation.name!r} has none. Method 'causal' needs none"
+                f"activation must have a second derivative (d2phi) for method 'fixed-point'; {activation.name!r} has none. "
+                "Method 'causal' needs none"
             )
 
 
@@ -191,8 +196,8 @@ def problem(network, data, training, loss):
 def memory_estimate(network, data, training, method, **options):
     """Peak memory in bytes of the arrays.
 
-    Of the trajectory, of the solver, and for sampled methods of at least one replica at a time, with kernels of rank about 8 sqrt(P T C)
-    for smooth activations and P T C otherwise (P counts all points), at most samples / 8.
+    Of the trajectory, of the solver, and for sampled methods of one replica at a time (`march` takes more where there is room), with
+    kernels of rank up to 16 sqrt(P T C) for smooth activations and P T C otherwise (P counts all points), at most samples / 8.
     """
     from solvers import kernel_linear, kernel_march
 
