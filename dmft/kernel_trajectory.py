@@ -26,7 +26,7 @@ class KernelTrajectory(FunctionTrajectory):
     loss_error : ndarray (T,)
         Monte Carlo standard error of `loss`.
     tangent_kernel, tangent_kernel_error : ndarray (T, P', P), or (T, P', C, P, C) for labels with an axis of outputs
-        K = sum_l Phi^{l-1} G^l over all weight matrices at equal times, and its standard error.
+        K = sum_l Phi^{l-1} G^l over all weight matrices at equal times, and its standard error; P + M rows where P' = 1.
     feature_factors : ndarray (T, L, P + M, r)
         F with Phi^l(t, s) = F(t) F(s)^T at different times.
     gradient_factors : ndarray (T, L, P' C, r)

@@ -30,13 +30,15 @@ class MeanFactor:
         residual = vectors - coefficients @ known
         correction = residual @ known.T
         residual -= correction @ known
-        new, variances = _directions(residual @ residual.T, np.mean(np.sum(vectors**2, axis=1)), self.tolerance)
-        kept, needed = len(variances), self.count + len(variances)
+        new, roots, directions = np.linalg.svd(residual, full_matrices=False)
+        kept = np.count_nonzero(roots**2 > self.tolerance * np.sum(vectors**2) / len(vectors))
+        new, directions = new[:, :kept] * roots[:kept], directions[:kept]
+        needed = self.count + kept
         if needed > len(self.basis):
             self.basis = np.pad(self.basis, ((0, needed - len(self.basis) + needed // 4), (0, 0)))
-        self.basis[self.count : needed] = (new / np.sqrt(variances)).T @ residual
-        self.count += kept
-        return np.hstack([coefficients + correction, new * np.sqrt(variances)])
+        self.basis[self.count : needed] = directions - (directions @ known.T) @ known
+        self.count = needed
+        return np.hstack([coefficients + correction, new])
 
     def _vectors(self, rows):
         """Rows of all replicas side by side, each in columns of its own that stay where they are."""

@@ -1,7 +1,12 @@
 """Factors of kernels between all times, built time by time, against the kernels."""
 
 import numpy as np
+import pytest
 
+from kernel_systems import inputs, problem
+
+from solvers import kernel_linear
+from solvers.kernel_linear_factors import LinearFactors
 from solvers.low_rank import KernelFactor, MeanFactor, signed_factor
 
 TIMES, POINTS = 12, 3
@@ -52,3 +57,18 @@ def test_indefinite_kernel():
     kernel = columns * signs @ columns.T
     factor, found = signed_factor(kernel, 7)
     np.testing.assert_allclose(factor * found @ factor.T, kernel, atol=1e-12)
+
+
+@pytest.mark.parametrize("optimizer", [{}, {"momentum": 0.9}, {"momentum": 0.9, "nesterov": True, "weight_decay": 0.1}], ids=str)
+def test_deep_linear_network(optimizer):
+    """Oscillating training makes nearly dependent fields, on which pivots of the kernels themselves lose all accuracy."""
+    x, y = inputs(samples=8, test=1, dim=20, outputs=2)
+    case = problem(x, y, layers=3, richness=2.0, rates=np.full(50, 0.1), **optimizer)
+    factors, rows = LinearFactors(case, 1e-16), []
+    for solution, t in kernel_linear.march(case):
+        rows.append(factors.append(solution, t))
+    for kind, kernel in enumerate((solution.feature_kernel, solution.gradient_kernel)):
+        for layer in (1, 2, 3):
+            factor = padded([row[kind][layer - 1] for row in rows])
+            expected = kernel(layer).reshape(len(factor), -1)
+            np.testing.assert_allclose(factor @ factor.T, expected, atol=1e-10 * np.max(expected))

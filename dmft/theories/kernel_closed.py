@@ -9,8 +9,9 @@ from .. import checks
 from ..errors import SolverError
 from .kernel_rows import Kernels, Row, tangent_kernel
 
-#: Tolerance of the factors of kernels that are known exactly.
-_EXACT = 1e-13
+#: Tolerance of the factors of linear networks, and of kernels that are given, whose rounding small pivots amplify.
+_EXACT = 1e-16
+_GIVEN = 1e-10
 #: Predictions of this size count as infinite.
 _DIVERGED = 1e8
 FIXED_POINT_SAMPLES = 2000
@@ -19,32 +20,21 @@ FIXED_POINT_SAMPLES = 2000
 def linear_rows(stated, track):
     """`Row` of the closed theory of deep linear networks at every time."""
     from solvers import kernel_linear
-    from solvers.low_rank import KernelFactor
+    from solvers.kernel_linear_factors import LinearFactors
 
     points, outputs = stated.points, stated.outputs
-    features, gradients = ([KernelFactor(_EXACT) for _ in range(stated.layers)] for _ in range(2))
+    factors = LinearFactors(stated, _EXACT)
     for solution, t in kernel_linear.march(stated):
         if np.max(np.abs(solution.predictions[t])) > _DIVERGED:
             return
         kernels = None
         if track is not None:
-            past = [(layer.H[t * points : (t + 1) * points], layer.G[t * outputs : (t + 1) * outputs]) for layer in solution.layers]
-            kernels = _given_kernels(stated, features, gradients, [H for H, _ in past], [G for _, G in past], t)
+            now, now_g = (slice(t * size, (t + 1) * size) for size in (points, outputs))
+            feature_grams = np.array([layer.H[now, now] for layer in solution.layers])
+            gradient_grams = np.array([layer.G[now_g, now_g] for layer in solution.layers])
+            tangent = tangent_kernel(stated.gram, feature_grams, gradient_grams, outputs, stated.samples)
+            kernels = Kernels(*factors.append(solution, t), feature_grams, gradient_grams, tangent)
         yield Row(solution.predictions[t].copy(), kernels=kernels)
-
-
-def _given_kernels(stated, features, gradients, feature_rows, gradient_rows, t):
-    """`Kernels` from rows Phi^l(t, s), G^l(t, s) of the two-time matrices at s <= t, one for each layer."""
-
-    def appended(factors, rows):
-        size = len(rows[0])
-        grams = np.array([row[:, t * size : (t + 1) * size] for row in rows])
-        return [factor.append(row[:, : t * size], gram) for factor, row, gram in zip(factors, rows, grams)], grams
-
-    feature_factors, feature_grams = appended(features, feature_rows)
-    gradient_factors, gradient_grams = appended(gradients, gradient_rows)
-    tangent = tangent_kernel(stated.gram, feature_grams, gradient_grams, stated.outputs, stated.samples)
-    return Kernels(feature_factors, gradient_factors, feature_grams, gradient_grams, tangent)
 
 
 def initial_kernels(stated):
@@ -139,7 +129,7 @@ def fixed_point_rows(stated, options, report):
         raise SolverError(str(failure)) from failure
     report["residuals"] = [float(change) for change in changes]
     points, fields = stated.points, order.gradients.shape[1] // stated.times
-    features, gradients = ([KernelFactor(_EXACT) for _ in range(stated.layers)] for _ in range(2))
+    features, gradients = ([KernelFactor(_GIVEN) for _ in range(stated.layers)] for _ in range(2))
     for t, f in enumerate(order.predictions):
         kernels = None
         if options["track"] is not None:
@@ -147,3 +137,17 @@ def fixed_point_rows(stated, options, report):
             gradient_rows = order.gradients[:, t * fields : (t + 1) * fields]
             kernels = _given_kernels(stated, features, gradients, feature_rows, gradient_rows, t)
         yield Row(f, kernels=kernels)
+
+
+def _given_kernels(stated, features, gradients, feature_rows, gradient_rows, t):
+    """`Kernels` from rows Phi^l(t, s), G^l(t, s) of the two-time matrices, one for each layer."""
+
+    def appended(factors, rows):
+        size = len(rows[0])
+        grams = np.array([row[:, t * size : (t + 1) * size] for row in rows])
+        return [factor.append(row[:, : t * size], gram) for factor, row, gram in zip(factors, rows, grams)], grams
+
+    feature_factors, feature_grams = appended(features, feature_rows)
+    gradient_factors, gradient_grams = appended(gradients, gradient_rows)
+    tangent = tangent_kernel(stated.gram, feature_grams, gradient_grams, stated.outputs, stated.samples)
+    return Kernels(feature_factors, gradient_factors, feature_grams, gradient_grams, tangent)
