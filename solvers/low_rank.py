@@ -1,15 +1,12 @@
-"""Kernels between all times as products of low-rank factors, K(t, s) = F(t) F(s)^T, built time by time.
-
-Rows of earlier times never change; later ones have more columns, which earlier ones lack (zeros). What is left out of K(t, s) at
-different times is below `tolerance` times the mean variance of the two times.
-"""
+"""Kernels between all times as products of low-rank factors, K(t, s) = F(t) F(s)^T."""
 
 import numpy as np
-from scipy.linalg import solve_triangular
 
 
 class MeanFactor:
-    """Factor of the mean kernel of several replicas, each given by a factor of its own.
+    """Factor of the mean kernel of several replicas, each given by a factor of its own, built time by time.
+
+    Rows of earlier times never change; later ones have more columns, which earlier ones lack (zeros).
 
     Parameters
     ----------
@@ -56,38 +53,11 @@ class MeanFactor:
         return vectors.reshape(len(vectors), -1) / np.sqrt(len(rows))
 
 
-class KernelFactor:
-    """Factor of a kernel that is itself given, positive semidefinite: Cholesky factorisation by blocks of times.
-
-    Parameters
-    ----------
-    tolerance : float
-        As in `MeanFactor`.
-    """
-
-    def __init__(self, tolerance):
-        self.tolerance = tolerance
-        self.pivots = []
-        self.triangle = np.zeros((0, 0))
-
-    def append(self, past, gram):
-        """Row F(t), (n, r), from K(t, s) at all s < t, (n, t n), and K(t, t), (n, n)."""
-        n = len(gram)
-        if self.pivots:
-            known = np.hstack([past[:, s * n : (s + 1) * n] @ directions for s, directions in self.pivots])
-            coefficients = solve_triangular(self.triangle, known.T, lower=True).T
-        else:
-            coefficients = np.zeros((n, 0))
-        residual = gram - coefficients @ coefficients.T
-        new, variances = _directions(0.5 * (residual + residual.T), np.trace(gram) / n, self.tolerance)
-        roots = np.sqrt(variances)
-        if len(variances):
-            self.pivots.append((past.shape[1] // n, new))
-            kept = len(self.triangle)
-            self.triangle = np.pad(self.triangle, ((0, len(roots)), (0, len(roots))))
-            self.triangle[kept:, :kept] = new.T @ coefficients
-            self.triangle[kept:, kept:] = np.diag(roots)
-        return np.hstack([coefficients, new * roots])
+def factor(kernel, tolerance=1e-16):
+    """F (n, r) with kernel = F F^T, for a positive semidefinite kernel (n, n), up to `tolerance` times its largest eigenvalue."""
+    values, vectors = np.linalg.eigh(0.5 * (kernel + kernel.T))
+    kept = values > tolerance * values[-1]
+    return vectors[:, kept] * np.sqrt(values[kept])
 
 
 def signed_factor(kernel, rank):
@@ -97,11 +67,3 @@ def signed_factor(kernel, rank):
     directions, _ = np.linalg.qr(kernel @ probe)
     values, vectors = np.linalg.eigh(directions.T @ kernel @ directions)
     return directions @ vectors * np.sqrt(np.abs(values)), np.sign(values)
-
-
-def _directions(gram, scale, tolerance):
-    """Eigenvectors (n, k) and eigenvalues above the tolerance, the largest first."""
-    variances, vectors = np.linalg.eigh(gram)
-    kept = np.count_nonzero(variances > tolerance * scale)
-    order = slice(None, -kept - 1, -1)
-    return vectors[:, order], variances[order]

@@ -9,9 +9,8 @@ from .. import checks
 from ..errors import SolverError
 from .kernel_rows import Kernels, Row, tangent_kernel
 
-#: Tolerance of the factors of linear networks, and of kernels that are given, whose rounding small pivots amplify.
+#: Tolerance of the factors of linear networks.
 _EXACT = 1e-16
-_GIVEN = 1e-10
 #: Predictions of this size count as infinite.
 _DIVERGED = 1e8
 FIXED_POINT_SAMPLES = 2000
@@ -117,7 +116,6 @@ def fixed_point_options(linear, given):
 def fixed_point_rows(stated, options, report):
     """`Row` of the fixed point of sweeps over all times; the changes of the sweeps go into `report`."""
     from solvers import kernel_fixed_point
-    from solvers.low_rank import KernelFactor
 
     arguments = {"damping": options["damping"], "tolerance": options["tolerance"], "sweeps": options["max_sweeps"]}
     try:
@@ -128,26 +126,24 @@ def fixed_point_rows(stated, options, report):
     except kernel_fixed_point.NoConvergence as failure:
         raise SolverError(str(failure)) from failure
     report["residuals"] = [float(change) for change in changes]
-    points, fields = stated.points, order.gradients.shape[1] // stated.times
-    features, gradients = ([KernelFactor(_GIVEN) for _ in range(stated.layers)] for _ in range(2))
-    for t, f in enumerate(order.predictions):
-        kernels = None
-        if options["track"] is not None:
-            feature_rows = order.features[:, t * points : (t + 1) * points]
-            gradient_rows = order.gradients[:, t * fields : (t + 1) * fields]
-            kernels = _given_kernels(stated, features, gradients, feature_rows, gradient_rows, t)
-        yield Row(f, kernels=kernels)
+    kernels = [None] * stated.times if options["track"] is None else _given_kernels(stated, order.features, order.gradients)
+    yield from (Row(f, kernels=known) for f, known in zip(order.predictions, kernels))
 
 
-def _given_kernels(stated, features, gradients, feature_rows, gradient_rows, t):
-    """`Kernels` from rows Phi^l(t, s), G^l(t, s) of the two-time matrices, one for each layer."""
+def _given_kernels(stated, features, gradients):
+    """`Kernels` at every time, from two-time matrices of all layers, time-major."""
+    from solvers.low_rank import factor
 
-    def appended(factors, rows):
-        size = len(rows[0])
-        grams = np.array([row[:, t * size : (t + 1) * size] for row in rows])
-        return [factor.append(row[:, : t * size], gram) for factor, row, gram in zip(factors, rows, grams)], grams
+    times = stated.times
 
-    feature_factors, feature_grams = appended(features, feature_rows)
-    gradient_factors, gradient_grams = appended(gradients, gradient_rows)
-    tangent = tangent_kernel(stated.gram, feature_grams, gradient_grams, stated.outputs, stated.samples)
-    return Kernels(feature_factors, gradient_factors, feature_grams, gradient_grams, tangent)
+    def parts(matrices):
+        size = matrices.shape[1] // times
+        factors = [factor(matrix).reshape(times, size, -1) for matrix in matrices]
+        blocks = matrices.reshape(-1, times, size, times, size)
+        return factors, blocks[:, np.arange(times), :, np.arange(times)]
+
+    (feature_factors, feature_grams), (gradient_factors, gradient_grams) = parts(features), parts(gradients)
+    for t in range(times):
+        tangent = tangent_kernel(stated.gram, feature_grams[t], gradient_grams[t], stated.outputs, stated.samples)
+        rows = ([known[t] for known in factors] for factors in (feature_factors, gradient_factors))
+        yield Kernels(*rows, feature_grams[t], gradient_grams[t], tangent)
