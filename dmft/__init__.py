@@ -33,6 +33,8 @@ _exports = {
     "Ensemble": "ensemble",
     "compare": "compare",
     "Verdict": "compare",
+    "FunctionVerdict": "compare",
+    "width_exponents": "width_exponents",
     "about": "about",
     "SolverError": "errors",
     "StorageError": "errors",

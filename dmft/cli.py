@@ -14,6 +14,7 @@ from rich.table import Table
 import dmft
 
 from . import problem
+from .curves import losses, root_mean_square, selection
 from .errors import SolverError, StorageError
 
 _ROWS_SHOWN = 9
@@ -85,6 +86,9 @@ def compare(
     dim: Annotated[
         int | None, typer.Option(help="Input dimension of the networks. [default: as [simulate] says]", show_default=False)
     ] = None,
+    width: Annotated[
+        int | None, typer.Option(help="Width of networks on a data set. [default: as [simulate] says]", show_default=False)
+    ] = None,
     seeds: Annotated[int | None, typer.Option(help="Number of networks. [default: as [simulate] says, or 8]", show_default=False)] = None,
 ):
     """Hold the theory against finite networks."""
@@ -94,10 +98,11 @@ def compare(
         options, further = stated.simulate, stated.compare
     else:
         trajectory, options, further = dmft.load(file), {}, {}
-    options = options | {name: value for name, value in (("dim", dim), ("seeds", seeds)) if value is not None}
+    options = options | {name: value for name, value in (("dim", dim), ("width", width), ("seeds", seeds)) if value is not None}
     ensemble = dmft.simulate(trajectory.network, trajectory.data, trajectory.training, **options)
     verdict = dmft.compare(trajectory, ensemble, **further)
-    console.print(_loss_table(trajectory, ensemble, verdict))
+    own = getattr(verdict, "solves", 0)  # the theory of each network's initial function: no single one for the table
+    console.print(_loss_table(None if own else trajectory, ensemble, verdict))
     console.print(str(verdict))
 
 
@@ -109,7 +114,7 @@ def resume(file: RunFile, steps: Annotated[int, typer.Option(help="Total number 
 
 @app.command()
 def plot(file: RunFile, out: Annotated[Path | None, typer.Option(help="Figure to write. [default: RUN.png]", show_default=False)] = None):
-    """Draw what a file holds: losses and two-time correlations, or the losses of finite networks."""
+    """Draw what a file holds: losses and correlations, or losses, logits and tangent kernel; the losses of finite networks."""
     out = out or file.with_suffix(".png")
     result = dmft.load(file)
     figure = dmft.plot.loss(ensemble=result).figure if isinstance(result, dmft.Ensemble) else dmft.plot.overview(result)
@@ -188,24 +193,31 @@ def _show_trajectory(trajectory, path):
 
 
 def _loss_table(trajectory=None, ensemble=None, verdict=None):
-    """Losses at a few times: theory, networks (mean +- standard error) and z-score, as far as each is given."""
-    table = Table("step", *(f"{name} {column}" for name in ("test", "train") for column in _columns(trajectory, ensemble, verdict)))
-    for column in table.columns:
-        column.justify = "right"
+    """Losses at a few times, or the size of the logits where there is none: theory, networks (mean ± standard error) and z-score."""
+    given = {label: result for label, result in (("theory", trajectory), ("networks", ensemble)) if result is not None}
+    names = [name for name in ("test", "train") if all(name in losses(result) for result in given.values())]
+    scores = {"test": verdict.zscores, "train": verdict.train_zscores} if isinstance(verdict, dmft.Verdict) else {}
+    columns = {}
+    for name in names or ["rms logits"]:
+        for label, result in given.items():
+            columns[f"{name} {label}"] = getattr(result, losses(result)[name]) if names else root_mean_square(result.predictions)
+        if name in scores:
+            columns[f"{name} z"] = scores[name]
+    if verdict is not None and not scores:
+        columns["function |z|"] = verdict.zscores
+    table = Table("step")
+    for heading in columns:
+        table.add_column(heading, justify="right")
     times = (trajectory or ensemble).times
-    for t in np.unique(np.linspace(0, len(times) - 1, _ROWS_SHOWN).round().astype(int)):
-        cells = []
-        for name, z in (("test_loss", "zscores"), ("train_loss", "train_zscores")):
-            if trajectory is not None:
-                cells.append(f"{getattr(trajectory, name)[t]:.5g}")
-            if ensemble is not None:
-                error = f" ± {ensemble.standard_error(name)[t]:.1g}" if ensemble.seeds > 1 else ""
-                cells.append(f"{ensemble.mean(name)[t]:.5g}{error}")
-            if verdict is not None:
-                cells.append(f"{getattr(verdict, z)[t]:+.1f}")
-        table.add_row(str(times[t]), *cells)
+    for t in selection(len(times), _ROWS_SHOWN):
+        table.add_row(str(times[t]), *(_cell(heading, values[..., t]) for heading, values in columns.items()))
     return table
 
 
-def _columns(trajectory, ensemble, verdict):
-    return [label for label, given in (("theory", trajectory), ("networks", ensemble), ("z", verdict)) if given is not None]
+def _cell(heading, values):
+    """A z-score, a number of the theory, or the mean over networks and, where all are finite, its standard error."""
+    if heading.endswith((" z", "|z|")):
+        return f"{values:+.1f}" if heading.endswith(" z") else f"{values:.1f}"
+    if np.size(values) == 1 or not np.all(np.isfinite(values)):
+        return f"{np.mean(values):.5g}"
+    return f"{np.mean(values):.5g} ± {np.std(values, ddof=1) / np.sqrt(len(values)):.1g}"

@@ -35,15 +35,69 @@ def digits(classes=(3, 8)):
         If a class is not a digit from 0 to 9, is repeated, or if fewer than two are given.
     """
     classes = tuple(range(10)) if classes is None else _checked_classes(classes)
-    with np.load(_data_file("digits.npz"), allow_pickle=False) as stored:
-        chosen = np.isin(stored["labels"], classes)
-        x, labels = stored["images"][chosen].astype(float), stored["labels"][chosen]
-    x -= x.mean(axis=0)
+    x, labels = _centred_images(classes)
     x /= np.sqrt(np.mean(x**2))
     y = (labels[:, None] == np.array(classes)).astype(float)
     if len(classes) == 2:
         y = y[:, 1] - y[:, 0]
     return Dataset(x, y - y.mean(axis=0))
+
+
+def binary_digits(classes=(3, 8), samples=None, test_samples=0, flipped=0.0, seed=0):
+    """The images of `digits` for classifiers: two classes with labels -1 and +1, in random order, parted into samples and test points.
+
+    Each pixel is centred over the images of both classes, then every image has norm one.
+
+    Parameters
+    ----------
+    classes : sequence of two different digits
+        The first has label -1, the second +1.
+    samples : int, optional
+        Training samples P. Default: all images that are not test points.
+    test_samples : int
+        Test points M; with 0 the data set has none.
+    flipped : float
+        Fraction of the training labels, at random, that have the opposite sign.
+    seed : int
+        Of the order and of the flipped labels; the images do not depend on `flipped`, nor the samples on `test_samples`.
+
+    Returns
+    -------
+    Dataset
+        x, shape (P, 64), y, shape (P,), and, with test points, test_x, shape (M, 64), and test_y, shape (M,), never flipped.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is out of range, or there are fewer images than points.
+    """
+    classes = _checked_classes(classes)
+    if len(classes) != 2:
+        checks.fail("classes", classes, "two different digits from 0 to 9")
+    images, labels = _centred_images(classes)
+    test_samples = checks.integer("test_samples", test_samples, 0)
+    available = len(images) - test_samples
+    if available < 1:
+        checks.fail("test_samples", test_samples, f"less than the {len(images)} images of these classes")
+    samples = available if samples is None else checks.integer("samples", samples, 1)
+    if samples > available:
+        checks.fail("samples", samples, f"at most {available}: these classes have {len(images)} images, {test_samples} of them test points")
+    flipped = checks.number("flipped", flipped, "a number from 0 to 1", lambda v: 0 <= v <= 1)
+    order, flips = map(np.random.default_rng, checks.seed_sequence("seed", seed).spawn(2))
+
+    chosen = order.permutation(len(images))[: samples + test_samples]
+    x = images[chosen] / np.linalg.norm(images[chosen], axis=1, keepdims=True)
+    y = np.where(labels[chosen] == classes[1], 1.0, -1.0)
+    y[flips.permutation(samples)[: round(flipped * samples)]] *= -1
+    test = (x[samples:], y[samples:]) if test_samples else ()
+    return Dataset(x[:samples], y[:samples], *test)
+
+
+def _centred_images(classes):
+    with np.load(_data_file("digits.npz"), allow_pickle=False) as stored:
+        chosen = np.isin(stored["labels"], classes)
+        x, labels = stored["images"][chosen].astype(float), stored["labels"][chosen]
+    return x - x.mean(axis=0), labels
 
 
 def _checked_classes(classes):

@@ -5,10 +5,20 @@ from dataclasses import dataclass
 
 from . import datasets, networks, training  # noqa: F401  (register the specifications that `from_dict` builds)
 from .data import StructuredData
+from .networks import ShallowNet
 from .specification import Specification, from_dict
 
-_DIGITS = ("classes", "sample_ratio")
-_OPTIONS = {"solve": ("method", "out"), "simulate": ("dim", "seeds", "rng", "workers", "images", "dims")}
+_TABLES = ("network", "data", "training", "solve", "simulate")
+_OF_LINEAR = {
+    "solve": ("method", "out"),
+    "simulate": ("dim", "seeds", "rng", "workers", "images", "dims"),
+    "digits": ("classes", "sample_ratio"),
+}
+_OF_SHALLOW = {
+    "solve": ("method", "out", "loss", "width", "samples", "rng", "track"),
+    "simulate": ("width", "seeds", "rng", "workers", "loss", "track", "allow_unstable"),
+    "digits": ("classes", "samples", "test_samples", "flipped", "seed"),
+}
 
 
 @dataclass(frozen=True)
@@ -34,10 +44,13 @@ def read(path):
     """The `Problem` in a TOML file.
 
     The tables [network], [data] and [training] hold ``type = "<class of dmft>"`` and the arguments of that class; infinity is written
-    ``inf``. The optional tables [solve] (method, out) and [simulate] (dim, seeds, rng, workers, dims) hold arguments of the functions;
-    ``dims`` goes to `dmft.compare`. ``type = "digits"`` with ``classes`` and ``sample_ratio`` under [data] stands for Gaussian data with
-    the covariance and the linear target of the digits that ship with dmft; then ``images = true`` under [simulate] trains on the images
-    themselves.
+    ``inf``, an exact exponent ``"-1/2"``. The optional tables [solve] and [simulate] hold arguments of the functions: method and out;
+    dim, seeds, rng and workers, and ``dims`` for `dmft.compare`. For a `ShallowNet` they are method, out, loss, width, samples, rng and
+    track; width, seeds, rng, workers, loss, track and allow_unstable.
+
+    ``type = "digits"`` under [data] stands for the digits that ship with dmft. For a `ShallowNet` they are two classes of images, with
+    the arguments of `dmft.datasets.binary_digits`. Otherwise they are, with ``classes`` and ``sample_ratio``, Gaussian data with their
+    covariance and linear target; then ``images = true`` under [simulate] trains on the images themselves.
 
     Raises
     ------
@@ -48,17 +61,19 @@ def read(path):
     """
     with open(path, "rb") as file:
         tables = tomllib.load(file)
-    _check_names("table", tables, ("network", "data", "training", *_OPTIONS))
+    _check_names("table", tables, _TABLES)
     for name, table in tables.items():
         if not isinstance(table, dict):
             raise TypeError(f"{name} must be a table, [{name}]; got {table!r}")
     for name in ("network", "data", "training"):
         if name not in tables:
             raise ValueError(f"table [{name}] is missing; a problem needs [network], [data] and [training]")
-    for name, keys in _OPTIONS.items():
-        _check_names(f"key under [{name}]", tables.get(name, {}), keys)
+    network = from_dict(tables["network"])
+    keys = _OF_SHALLOW if isinstance(network, ShallowNet) else _OF_LINEAR
+    for name in ("solve", "simulate"):
+        _check_names(f"key under [{name}]", tables.get(name, {}), keys[name])
 
-    data, images = _read_data(tables["data"])
+    data, images = _read_data(tables["data"], network, keys["digits"])
     simulate = dict(tables.get("simulate", {}))
     compare = {"dims": simulate.pop("dims")} if "dims" in simulate else {}
     if simulate.pop("images", False):
@@ -66,7 +81,7 @@ def read(path):
             raise ValueError('images = true under [simulate] needs type = "digits" under [data]')
         simulate["inputs"] = images
     return Problem(
-        network=from_dict(tables["network"]),
+        network=network,
         data=data,
         training=from_dict(tables["training"]),
         solve=tables.get("solve", {}),
@@ -75,12 +90,14 @@ def read(path):
     )
 
 
-def _read_data(table):
-    """Data for the theory, and the data set behind it if there is one."""
+def _read_data(table, network, keys):
+    """Data for the theory, and the data set behind Gaussian data if there is one."""
     if table.get("type") != "digits":
         return from_dict(table), None
     arguments = {key: value for key, value in table.items() if key != "type"}
-    _check_names('key of data of type "digits"', arguments, _DIGITS)
+    _check_names('key of data of type "digits"', arguments, keys)
+    if isinstance(network, ShallowNet):
+        return datasets.binary_digits(**arguments), None
     ratio = {"sample_ratio": arguments.pop("sample_ratio")} if "sample_ratio" in arguments else {}
     images = datasets.digits(**arguments)
     return StructuredData.from_dataset(images.x, images.y, **ratio), images

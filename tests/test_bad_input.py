@@ -148,11 +148,11 @@ CALLS = {
     "plot number": (lambda **_: dmft.plot.loss(3), TypeError, "trajectory must be a Trajectory; got int"),
     "plot exchanged": (lambda traj, ens: dmft.plot.loss(ens, traj), TypeError, "trajectory must be a Trajectory; got LinearEnsemble"),
     "plot ensemble": (lambda traj, **_: dmft.plot.loss(traj, traj), TypeError, "ensemble must be an Ensemble; got LinearTrajectory"),
-    "plot kernels": (lambda ens, **_: dmft.plot.kernels(ens), TypeError, "trajectory must be a Trajectory; got LinearEnsemble"),
+    "plot kernels": (lambda ens, **_: dmft.plot.kernels(ens), TypeError, "trajectory must be a LinearTrajectory.*; got LinearEnsemble"),
     "plot kernel name": (lambda traj, **_: dmft.plot.kernels(traj, "w"), ValueError, "name must be one of .*; got 'w'"),
     "plot axes": (lambda traj, **_: dmft.plot.kernels(traj, "h", axes=[None]), ValueError, "axes must hold 2 axes, .*; got 1"),
     "plot zscores": (lambda traj, **_: dmft.plot.zscores(traj), TypeError, "verdict must be a Verdict; got LinearTrajectory"),
-    "plot overview": (lambda ens, **_: dmft.plot.overview(ens), TypeError, "trajectory must be a Trajectory; got LinearEnsemble"),
+    "plot overview": (lambda ens, **_: dmft.plot.overview(ens), TypeError, "trajectory must be a LinearTrajectory.*; got LinearEnsemble"),
 }
 
 

@@ -48,6 +48,29 @@ steps = 5
 images = true
 seeds = 2
 """
+SHALLOW = """
+[network]
+type = "ShallowNet"
+q_sigma = "-1"
+q_eta = "1"
+[data]
+type = "digits"
+classes = [3, 8]
+samples = 12
+test_samples = 6
+flipped = 0.25
+seed = 1
+[training]
+type = "GradientDescent"
+learning_rate = 2.0
+steps = 4
+[solve]
+samples = 64
+track = "kernels"
+[simulate]
+width = 40
+seeds = 3
+"""
 
 
 @pytest.fixture
@@ -132,6 +155,38 @@ def test_infinity_and_sizes_are_read_from_toml(folder):
     assert stated.compare == {"dims": [20, 30]} and stated.simulate == {"dim": 30, "seeds": 3}
 
 
+def test_classifiers_of_digits_from_toml(folder, call):
+    (folder / "shallow.toml").write_text(SHALLOW, encoding="utf-8")
+    stated = problem.read("shallow.toml")
+    assert stated.network == dmft.ShallowNet.mean_field()
+    assert stated.data == dmft.datasets.binary_digits((3, 8), samples=12, test_samples=6, flipped=0.25, seed=1)
+    assert stated.solve == {"samples": 64, "track": "kernels"} and stated.simulate == {"width": 40, "seeds": 3}
+    status, text, _ = call("solve", "shallow.toml")
+    assert status == 0 and all(name in text for name in ("test theory", "train theory", "limit", "M2"))
+    solved = dmft.solve(stated.network, stated.data, stated.training, progress=False, **stated.solve)
+    np.testing.assert_array_equal(dmft.load("shallow.h5").function, solved.function)
+    assert call("plot", "shallow.h5")[0] == 0 and (folder / "shallow.png").stat().st_size > 10_000
+    status, text, _ = call("simulate", "shallow.toml", "--out", "networks.h5")
+    assert status == 0 and "±" in text and "test networks" in text
+    assert call("plot", "networks.h5")[0] == 0 and (folder / "networks.png").stat().st_size > 10_000
+
+
+def test_where_no_loss_is_finite_the_logits_are_shown(folder, call):
+    (folder / "shallow.toml").write_text(SHALLOW.replace('q_sigma = "-1"', 'q_sigma = "-5/4"').replace('"1"', '"5/4"'), encoding="utf-8")
+    status, text, _ = call("solve", "shallow.toml")
+    assert status == 0 and "rms logits theory" in text and "M1" in text
+    assert call("plot", "shallow.h5")[0] == 0
+
+
+def test_unstable_networks_from_toml(folder, call):
+    text = SHALLOW.replace('q_eta = "1"', 'q_eta = "3/2"')
+    (folder / "shallow.toml").write_text(text, encoding="utf-8")
+    status, _, error = call("simulate", "shallow.toml")
+    assert status == 2 and "allow_unstable" in error
+    (folder / "shallow.toml").write_text(text + "allow_unstable = true\n", encoding="utf-8")
+    assert call("simulate", "shallow.toml")[0] == 0
+
+
 BAD = {
     "no such file": (None, "No such file"),
     "not toml": ("[network", "Expected"),
@@ -156,6 +211,18 @@ BAD = {
     "bad classes": (DIGITS.replace("[3, 8]", "[3, 3]"), "classes must be"),
     "bad digits key": (DIGITS.replace("classes", "digits"), "unknown key of data"),
     "images without digits": (ISOTROPIC + "images = true\n", "images = true"),
+    "dim of a ShallowNet": (
+        SHALLOW + "dim = 3\n",
+        r"unknown key under \[simulate\]: dim; valid are width, seeds, rng, workers, loss, track, allow_unstable",
+    ),
+    "width of a DeepLinear": (ISOTROPIC + "[solve]\nwidth = 3\n", r"unknown key under \[solve\]: width; valid are method, out"),
+    "digits key of a DeepLinear": (
+        SHALLOW.replace("flipped", "sample_ratio"),
+        'unknown key of data of type "digits": sample_ratio; valid are classes, samples, test_samples, flipped, seed',
+    ),
+    "three classes": (SHALLOW.replace("[3, 8]", "[3, 5, 8]"), "classes must be two different digits"),
+    "bad exponent": (SHALLOW.replace('"-1"', '"half"'), "q_sigma must be"),
+    "bad loss": (SHALLOW.replace("[solve]", '[solve]\nloss = "l1"'), "loss must be one of"),
 }
 
 

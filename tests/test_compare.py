@@ -11,7 +11,7 @@ import dmft
 from dmft import Status, compare
 from dmft.ensemble import LinearEnsemble
 
-compare_module = importlib.import_module("dmft.compare")
+linear = importlib.import_module("dmft.comparisons.linear")
 PROBLEM = dmft.DeepLinear(2, 1.5), dmft.GaussianData(2.0, 0.3), dmft.GradientDescent(0.03, 30)
 TRAJECTORY = dmft.solve(*PROBLEM, progress=False)
 SAFE = pytest.mark.filterwarnings("error")
@@ -142,9 +142,9 @@ def test_near_the_edge_of_stability_a_warning_and_a_note():
 
 def test_the_edge_check_is_short_and_scales_schedules(monkeypatch):
     seen = []
-    monkeypatch.setattr(compare_module, "solve", lambda *problem, progress: seen.append(problem[2]) or TRAJECTORY)
+    monkeypatch.setattr(linear, "solve", lambda *problem, progress: seen.append(problem[2]) or TRAJECTORY)
     rates = np.linspace(0.1, 0.01, 500)
-    assert not compare_module.near_edge(*PROBLEM[:2], dmft.OnlineSGD(rates, 500, momentum=0.5))
+    assert not linear.near_edge(*PROBLEM[:2], dmft.OnlineSGD(rates, 500, momentum=0.5))
     assert seen[0].steps == 200 and seen[0].momentum == 0.5
     for training, factor in zip(seen, (1.0, 2.5), strict=True):
         np.testing.assert_allclose(training.learning_rates, factor * rates[:200])

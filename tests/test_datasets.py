@@ -1,4 +1,4 @@
-"""The digits that ship with the package: standardised as documented, and every bad choice of classes refused."""
+"""The digits that ship with the package: standardised, parted and flipped as documented, and every bad choice refused."""
 
 import numpy as np
 import pytest
@@ -49,3 +49,51 @@ def test_the_theory_reads_its_spectrum_from_the_images():
 def test_bad_classes_are_refused_by_name(classes, error):
     with pytest.raises(error, match="classes must be .*digits from 0 to 9"):
         dmft.datasets.digits(classes)
+
+
+def test_binary_digits_are_all_images_with_unit_norm_in_another_order():
+    data, (images, y) = dmft.datasets.binary_digits(), dmft.datasets.digits()
+    assert data.test_x is None and data.test_y is None
+    assert sorted(data.y) == sorted(np.sign(y)) and not np.array_equal(data.y, np.sign(y))
+    norms = np.linalg.norm(images, axis=1, keepdims=True)
+    expected = images / norms
+    overlaps = data.x @ expected.T
+    np.testing.assert_allclose(overlaps.max(axis=1), 1.0)
+    np.testing.assert_array_equal(np.sign(y)[overlaps.argmax(axis=1)], data.y)
+
+
+def test_binary_digits_part_into_samples_and_test_points():
+    data = dmft.datasets.binary_digits(classes=(8, 3), samples=30, test_samples=50, seed=1)
+    assert data.x.shape == (30, 64) and data.test_x.shape == (50, 64) and data.test_y.shape == (50,)
+    assert len(np.unique(data.points, axis=0)) == 80
+    assert set(data.y) == set(data.test_y) == {-1.0, 1.0}
+    other = dmft.datasets.binary_digits(classes=(3, 8), samples=30, test_samples=20, seed=1)
+    np.testing.assert_array_equal(other.x, data.x)
+    np.testing.assert_array_equal(other.y, -data.y)
+    assert not np.array_equal(dmft.datasets.binary_digits(samples=30, seed=2).x, data.x)
+    assert len(dmft.datasets.binary_digits(test_samples=57).x) == 300
+
+
+def test_flipped_labels_are_as_many_as_stated_and_change_nothing_else():
+    clean, noisy = (dmft.datasets.binary_digits(samples=40, test_samples=9, flipped=fraction) for fraction in (0.0, 0.1))
+    np.testing.assert_array_equal(noisy.points, clean.points)
+    np.testing.assert_array_equal(noisy.test_y, clean.test_y)
+    assert np.sum(noisy.y != clean.y) == 4
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        (dict(classes=(1, 2, 3)), ValueError, "classes must be two different digits from 0 to 9; got"),
+        (dict(classes=(3, 3)), ValueError, "classes must be"),
+        (dict(samples=0), ValueError, "samples must be an integer >= 1; got 0"),
+        (dict(samples=300, test_samples=58), ValueError, "samples must be at most 299: .*357 images, 58 of them test points; got 300"),
+        (dict(test_samples=357), ValueError, "test_samples must be less than the 357 images"),
+        (dict(test_samples=2.0), TypeError, "test_samples must be an integer"),
+        (dict(flipped=1.5), ValueError, "flipped must be a number from 0 to 1; got 1.5"),
+        (dict(seed="x"), TypeError, "seed must be an integer"),
+    ],
+)
+def test_bad_splits_are_refused_by_name(arguments, error, message):
+    with pytest.raises(error, match=message):
+        dmft.datasets.binary_digits(**arguments)

@@ -1,5 +1,7 @@
 """Every figure draws, at reduced size; the names on the command line are the functions of the modules."""
 
+from fractions import Fraction
+
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
@@ -14,6 +16,9 @@ SMALL = {
     "bordelon-learning-rate-transfer": dict(steps=5, points=4),
     "bordelon-fixed-point": dict(steps=60, fractions=(0.2, 0.9), depths=(1, 3), richnesses=(1.0,)),
     "golikov-phase-diagram": {},
+    "golikov-fig1-left": {},
+    "golikov-fig1-right": dict(widths=(16, 32), seeds=2, steps=3, samples=8, test_samples=4, particles=64),
+    "golikov-kernel-change": dict(widths=(128, 256), seeds=2, steps=2, samples=8, particles=64),
 }
 
 
@@ -24,7 +29,7 @@ def test_every_figure_is_tested():
 @pytest.mark.parametrize("name", SMALL)
 def test_figure_draws(name):
     figure = figures.function(name)(**SMALL[name])
-    assert all(ax.get_xlabel() for ax in figure.axes if ax.lines)
+    assert all(ax.get_xlabel() for ax in figure.axes if ax.lines and ax.get_subplotspec().is_last_row())
     plt.close(figure)
 
 
@@ -35,6 +40,31 @@ def test_single_window_fails_near_the_edge_and_only_there():
     plt.close(figure)
     assert np.isfinite(sweeps[0]).all()
     assert np.isnan(sweeps[1]).all()
+
+
+def test_training_curves_show_all_scalings_and_their_theory():
+    """At the reference width all scalings are one network; only the initial function of MF vanishes, only the kernel of NTK stays."""
+    figure = figures.function("golikov-fig1-right")(**SMALL["golikov-fig1-right"])
+    loss, logits, change = (figure.axes[4 * row : 4 * row + 4] for row in range(3))
+    for row in (loss, logits, change):
+        assert [len(ax.lines) for ax in row] == [3] * 4
+        for ax in row[1:]:
+            np.testing.assert_allclose(ax.lines[0].get_ydata(), row[0].lines[0].get_ydata())
+    assert [bool(np.isnan(ax.lines[-1].get_ydata()[0])) for ax in logits] == [True, False, False, False]
+    assert [bool(np.isnan(ax.lines[-1].get_ydata()[1:]).all()) for ax in change] == [False, False, True, False]
+    plt.close(figure)
+
+
+def test_lines_of_the_kernel_change_have_the_derived_powers():
+    """Labels from top to bottom are the powers; those of a kink differ near NTK only."""
+    figure = figures.function("golikov-kernel-change")(**SMALL["golikov-kernel-change"])
+    powers = [sorted(text.get_text().strip("$") for text in ax.texts) for ax in figure.axes]
+    assert powers == [sorted(["0", "0", "0", "-1/4", "-1/2", "-3/4", "-1"]), sorted(["0", "0", "0", "-1/4", "-1/2", "-11/16", "-3/4"])]
+    for ax in figure.axes:
+        dashed = [line for line in ax.lines if line.get_linestyle() == "--"]
+        slopes = [np.polyfit(np.log(line.get_xdata()), np.log(line.get_ydata()), 1)[0] for line in dashed]
+        assert sorted(slopes) == pytest.approx(sorted(float(Fraction(text.get_text().strip("$"))) for text in ax.texts), abs=1e-9)
+    plt.close(figure)
 
 
 def test_unknown_name_lists_the_valid_ones():

@@ -111,7 +111,7 @@ def test_kernels_of_several_outputs_are_their_mean():
     ],
 )
 def test_colour_scale_follows_the_values(values, norm, extend):
-    colours, scale, end = dmft.plot._colour_scale(np.array(values))
+    colours, scale, end = dmft.plot.dynamics.colour_scale(np.array(values))
     assert (type(scale).__name__, end) == (norm, extend)
     assert colours == ("RdBu_r" if min(values) < -0.1 else "viridis")
 
@@ -129,3 +129,105 @@ def test_overview_holds_losses_and_all_maps(trajectory, tmp_path):
     assert sum(len(ax.child_axes) for ax in figure.axes) == 4
     figure.savefig(tmp_path / "overview.png")
     assert (tmp_path / "overview.png").stat().st_size > 10_000
+
+
+DIGITS = dmft.datasets.binary_digits(samples=16, test_samples=8)
+SHALLOW_RUN = dmft.GradientDescent(2.0, steps=6)
+
+
+@pytest.fixture(scope="module")
+def function():
+    return dmft.solve(dmft.ShallowNet.mean_field(), DIGITS, SHALLOW_RUN, samples=64, track="kernels", progress=False)
+
+
+@pytest.fixture(scope="module")
+def functions():
+    return dmft.simulate(dmft.ShallowNet.mean_field(), DIGITS, SHALLOW_RUN, width=50, seeds=3, progress=False)
+
+
+@pytest.fixture(scope="module")
+def without_loss():
+    return dmft.solve(dmft.ShallowNet.sym_default(), DIGITS, SHALLOW_RUN, samples=64, progress=False)
+
+
+def test_loss_of_functions(function, functions):
+    ax = dmft.plot.loss(function, functions)
+    np.testing.assert_array_equal(line(ax, "test, theory").get_ydata(), function.test_loss)
+    np.testing.assert_array_equal(line(ax, "train, theory").get_ydata(), function.loss)
+    marks = line(ax, "train, 3 networks")
+    np.testing.assert_allclose(marks.get_ydata(), functions.mean("loss")[marks.get_xdata()])
+
+
+def test_loss_of_functions_that_have_none(without_loss, functions):
+    for arguments in ((without_loss,), (without_loss, functions)):
+        with pytest.raises(ValueError, match="which must name losses that exist, none.*solve with width=, or draw dmft.plot.logits"):
+            dmft.plot.loss(*arguments)
+    unlabelled = dmft.Dataset(DIGITS.x, DIGITS.y)
+    trajectory = dmft.solve(dmft.ShallowNet.mean_field(), unlabelled, SHALLOW_RUN, samples=64, progress=False)
+    assert [artist.get_label() for artist in dmft.plot.loss(trajectory).lines] == ["train, theory"]
+    with pytest.raises(ValueError, match="which must name losses that exist, train; got test"):
+        dmft.plot.loss(trajectory, which="test")
+
+
+def test_predictions_are_of_both_labels(function, functions):
+    ax = dmft.plot.predictions(function, functions, points=2)
+    curves = [artist for artist in ax.lines if len(artist.get_xdata()) == 7 and artist.get_linestyle() == "-"]
+    shown = [next(i for i, f in enumerate(function.predictions.T) if np.array_equal(f, curve.get_ydata())) for curve in curves]
+    np.testing.assert_array_equal(DIGITS.y[shown], [-1, -1, 1, 1])
+    assert len({curve.get_color() for curve in curves}) == 2
+    assert [text.get_text() for text in ax.get_legend().get_texts()].count("$y_i = +1$") == 1
+    marks = [container.lines[0] for container in ax.containers]
+    np.testing.assert_allclose(marks[2].get_ydata(), functions.mean("predictions")[:, shown[2]])
+    bands = [band for band in ax.collections if type(band).__name__.startswith(("PolyCollection", "FillBetween"))]
+    assert len(bands) == 4
+
+
+def test_predictions_of_other_data_are_refused(function):
+    other = dmft.Dataset(DIGITS.x, -DIGITS.y)
+    networks = dmft.simulate(dmft.ShallowNet.mean_field(), other, SHALLOW_RUN, width=20, seeds=1, progress=False)
+    with pytest.raises(ValueError, match="ensemble must have the data of the trajectory"):
+        dmft.plot.predictions(function, networks)
+
+
+def test_predictions_of_real_labels_and_one_network():
+    data = dmft.Dataset(DIGITS.x, np.linspace(-1, 1, 16))
+    problem = dmft.ShallowNet.ntk(), data, dmft.GradientDescent(0.1, steps=3)
+    networks = dmft.simulate(*problem, width=20, seeds=1, loss="mse", progress=False)
+    ax = dmft.plot.predictions(dmft.solve(*problem, loss="mse", progress=False), networks)
+    assert any("in" in text.get_text() for text in ax.get_legend().get_texts())
+
+
+def test_logits_are_root_mean_squares(without_loss, functions):
+    ax = dmft.plot.logits(without_loss)
+    np.testing.assert_allclose(line(ax, "train, theory").get_ydata(), np.sqrt(np.mean(without_loss.predictions**2, axis=1)))
+    marks = dmft.plot.logits(ensemble=functions).lines
+    assert {artist.get_label() for artist in marks} == {f"{name}, 3 networks, $d = 50$" for name in ("test", "train")}
+    with pytest.raises(ValueError, match="trajectory and ensemble"):
+        dmft.plot.logits()
+
+
+def test_tangent_kernel_is_sorted_by_label(function, without_loss):
+    axes = dmft.plot.tangent_kernel(function)
+    first, last = (np.asarray(ax.images[0].get_array()) for ax in axes)
+    assert first.shape == (16, 16)
+    order = np.lexsort((function.predictions[-1], DIGITS.y))
+    np.testing.assert_array_equal(last, np.maximum(function.tangent_kernel[-1][np.ix_(order, order)], axes[0].images[0].norm.vmin))
+    assert axes[0].images[0].norm is axes[1].images[0].norm
+    with pytest.raises(ValueError, match='solve with track="kernels"'):
+        dmft.plot.tangent_kernel(without_loss)
+    with pytest.raises(ValueError, match="axes must hold 2 axes"):
+        dmft.plot.tangent_kernel(function, axes=axes[:1])
+
+
+def test_overview_of_a_function(function, without_loss):
+    assert len(dmft.plot.overview(function).axes) == 4
+    left, right = dmft.plot.overview(without_loss).axes
+    assert left.get_ylabel() == "root mean square of logits" and "logits" in right.get_ylabel()
+
+
+def test_functions_that_diverge_are_drawn():
+    problem = dmft.ShallowNet.ntk(), DIGITS, dmft.GradientDescent(1e200, steps=6)
+    trajectory = dmft.solve(*problem, loss="mse", track="kernels", progress=False)
+    assert trajectory.status is dmft.Status.DIVERGED
+    figure = dmft.plot.overview(trajectory)
+    figure.canvas.draw()

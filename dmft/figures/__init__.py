@@ -15,6 +15,9 @@ FIGURES = {
     "bordelon-learning-rate-transfer": ("bordelon_pehlevan_2025", "learning_rate_transfer"),
     "bordelon-fixed-point": ("bordelon_pehlevan_2025", "fixed_point_convergence"),
     "golikov-phase-diagram": ("golikov_2020", "phase_diagram"),
+    "golikov-fig1-left": ("golikov_2020", "phase_diagram"),
+    "golikov-fig1-right": ("golikov_2020", "training_curves"),
+    "golikov-kernel-change": ("golikov_2020", "kernel_change"),
 }
 
 

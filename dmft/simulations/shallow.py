@@ -10,7 +10,8 @@ import numpy as np
 
 from .. import checks, limits, losses
 from ..ensemble import FunctionEnsemble
-from ..theories.shallow import DIVERGED, activation, check_problem, refuse_unstable, scaling
+from ..shallow_scaling import refuse_unstable, scaling
+from ..theories.shallow import DIVERGED, activation, check_problem
 from ..threads import one_thread
 from .plan import Plan
 

@@ -10,7 +10,6 @@ import math
 import os
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -19,6 +18,7 @@ from .. import checks, limits, losses
 from ..activations import resolve
 from ..data import Dataset
 from ..function_trajectory import FunctionTrajectory
+from ..shallow_scaling import refuse_unstable, scaling
 from ..specification import check_type
 from ..threads import one_thread
 from ..training import GradientDescent, MinibatchSGD
@@ -36,60 +36,6 @@ REPLICAS = 8
 _BLOCK_SECONDS = 0.2
 #: Normalised logits of this size count as infinite.
 DIVERGED = 1e100
-
-
-@dataclass(frozen=True)
-class Scaling:
-    """Powers of R = width / reference width that normalise a network, with the limit they lead to.
-
-    Attributes
-    ----------
-    limit : LimitClass or None
-        None where training is not stable: nothing is normalised then.
-    initial, logits, kernel : float
-        Exponents of the initial logits, the trained logits and the tangent kernel.
-    """
-
-    limit: limits.LimitClass | None
-    initial: float = 0.0
-    logits: float = 0.0
-    kernel: float = 0.0
-
-    @property
-    def evolves(self):
-        """Whether the law of the neurons, and with it the kernel, evolves."""
-        return self.limit.regime == "mean field"
-
-    @property
-    def persists(self):
-        """Whether the initial function is as large as later logits."""
-        return self.limit.regime == "kernel from F0"
-
-
-def scaling(network, loss):
-    """The `Scaling` of a `ShallowNet`."""
-    limit = stable_limits(network, loss).classify(*_exponents(network))
-    if limit is None:
-        return Scaling(None)
-    if network.corrected:
-        return Scaling(limit)
-    values = (stable_limits(network, loss).exponent(limit, name, *_exponents(network)) for name in ("initial logits", "logits", "tangent kernel"))
-    return Scaling(limit, *values)
-
-
-def stable_limits(network, loss):
-    """The derived limits among which a network has its place: those of one learning-rate exponent, or of one for each layer."""
-    return limits.shallow(loss, rates="layer-wise" if isinstance(network.q_eta, tuple) else "common")
-
-
-def _exponents(network):
-    return network.q_sigma, *(network.q_eta if isinstance(network.q_eta, tuple) else (network.q_eta,))
-
-
-def refuse_unstable(network, loss, remedy):
-    """Raise the ValueError that says which condition of the stable band the exponents of a network violate."""
-    violation = stable_limits(network, loss).violation(*_exponents(network))
-    raise ValueError(f"q_sigma and q_eta must be exponents of stable training, which needs {violation}. {remedy}")
 
 
 def check_problem(network, data, training, loss, track):

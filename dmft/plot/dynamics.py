@@ -1,34 +1,23 @@
-"""Figures of trajectories, ensembles and verdicts. Functions draw into the axes they are given, or make a figure; none shows it."""
-
-from fractions import Fraction
-from pathlib import Path
+"""Functions of time: losses, z-scores, and the two-time correlations of deep linear networks."""
 
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.colors import LogNorm, Normalize
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
-from . import checks
-from .compare import Verdict
-from .ensemble import Ensemble
-from .linear_trajectory import LAYERED
-from .specification import check_type
-from .trajectory import Trajectory
+from .. import checks
+from ..compare import Verdict
+from ..curves import losses, selection
+from ..ensemble import Ensemble
+from ..linear_trajectory import LAYERED, LinearTrajectory
+from ..specification import check_type
+from ..trajectory import Trajectory
+from .style import BY_NAME, MARKERS, STYLE, TEST, TRAIN
 
-STYLE = Path(__file__).with_name("dmft.mplstyle")
-
-_LOSSES = {"test": "#0072B2", "train": "#D55E00"}
-#: Part of the plane (q_sigma, q_sigma + q_eta) that a phase diagram shows.
-_WINDOW = ((Fraction(-7, 4), Fraction(1, 4)), (Fraction(-17, 20), Fraction(7, 20)))
-#: Colours of the property lines, and of regions by the signs of the exponents of the logits at initialization and later.
-_PROPERTIES = ("#0072B2", "#009E73", "#D55E00", "#CC79A7")
-_FILLS = {(-1, -1): "#FFFFFF", (-1, 1): "#FFF4D6", (1, 1): "#FFE3B0"}
-_LABEL = dict(boxstyle="round,pad=0.15", color="white", alpha=0.9)
 _FAINT_SEEDS = 16
-_MARKERS = 12
 
 
-def loss(trajectory=None, ensemble=None, ax=None, which=("test", "train")):
+def loss(trajectory=None, ensemble=None, ax=None, which=None):
     """Loss curves: the theory as lines, finite networks as markers (mean), band (one standard error) and faint lines (single seeds).
 
     Parameters
@@ -38,7 +27,8 @@ def loss(trajectory=None, ensemble=None, ax=None, which=("test", "train")):
         At least one of the two is needed.
     ax : matplotlib.axes.Axes, optional
         Default: the axes of a new figure.
-    which : sequence of {"test", "train"}
+    which : {"test", "train"} or sequence of them, optional
+        Default: all that everything given has.
 
     Returns
     -------
@@ -47,25 +37,36 @@ def loss(trajectory=None, ensemble=None, ax=None, which=("test", "train")):
     Raises
     ------
     ValueError
-        If there is nothing to draw or `which` holds another name.
+        If there is nothing to draw, or `which` holds another name or one that a result does not have.
     """
     if trajectory is None and ensemble is None:
         raise ValueError("trajectory and ensemble are both None; give at least one of them")
     for name, value, kind in (("trajectory", trajectory, Trajectory), ("ensemble", ensemble, Ensemble)):
         if value is not None:
             check_type(name, value, (kind,))
+    names = [losses(result) for result in (trajectory, ensemble) if result is not None]
+    if which is None:
+        which = [name for name in BY_NAME if all(name in known for known in names)]
     which = (which,) if isinstance(which, str) else tuple(which)
     for name in which:
-        checks.choice("which", name, tuple(_LOSSES))
+        checks.choice("which", name, tuple(BY_NAME))
+    if not which or any(name not in known for known in names for name in which):
+        raise ValueError(
+            f"which must name losses that exist, {' and '.join(', '.join(known) or 'none' for known in names)}; "
+            f"got {', '.join(which) or 'none'}. "
+            "Test losses need test labels, and the logits of some limits diverge or vanish with the width: "
+            "solve with width=, or draw dmft.plot.logits or dmft.plot.predictions"
+        )
     with plt.style.context(STYLE):
         ax = plt.subplots()[1] if ax is None else ax
         for name in which:
             if ensemble is not None:
                 _draw_ensemble(ax, ensemble, name)
             if trajectory is not None:
-                theory = getattr(trajectory, f"{name}_loss")
-                ax.plot(trajectory.times, _positive(theory), color=_LOSSES[name], label=f"{name}, theory", zorder=3)
+                theory = getattr(trajectory, losses(trajectory)[name])
+                ax.plot(trajectory.times, _positive(theory), color=BY_NAME[name], label=f"{name}, theory", zorder=3)
         ax.set_yscale("log")
+        _label_decades(ax.yaxis)
         ax.set_xlabel("gradient step $t$")
         ax.set_ylabel("loss")
         ax.margins(x=0.02)
@@ -74,16 +75,24 @@ def loss(trajectory=None, ensemble=None, ax=None, which=("test", "train")):
 
 
 def _draw_ensemble(ax, ensemble, name):
-    times, losses, color = ensemble.times, getattr(ensemble, f"{name}_loss"), _LOSSES[name]
-    mean = ensemble.mean(f"{name}_loss")
+    attribute, times, color = losses(ensemble)[name], ensemble.times, BY_NAME[name]
+    mean = ensemble.mean(attribute)
     if 1 < ensemble.seeds <= _FAINT_SEEDS:
-        ax.plot(times, _positive(losses.T), color=color, linewidth=0.4, alpha=0.25, zorder=1)
+        ax.plot(times, _positive(getattr(ensemble, attribute).T), color=color, linewidth=0.4, alpha=0.25, zorder=1)
     if ensemble.seeds > 1:
-        error = ensemble.standard_error(f"{name}_loss")
+        error = ensemble.standard_error(attribute)
         ax.fill_between(times, _positive(mean - error), _positive(mean + error), color=color, alpha=0.3, linewidth=0, zorder=2)
-    shown = np.unique(np.linspace(0, len(times) - 1, _MARKERS).round().astype(int))
+    shown = selection(len(times), MARKERS)
     label = f"{name}, {ensemble.seeds} networks"
     ax.plot(times[shown], _positive(mean[shown]), "o", color=color, markerfacecolor="white", markeredgewidth=0.8, label=label, zorder=4)
+
+
+def _label_decades(axis):
+    """Plain numbers within the decade of a logarithmic axis that spans few."""
+    low, high = axis.get_view_interval()
+    if high < 40 * low:
+        digits = (1.0, 2.0, 5.0) if high > 6 * low else (1.0, 2.0, 3.0, 4.0, 6.0, 8.0)
+        axis.set(major_locator=LogLocator(subs=digits), major_formatter="{x:g}", minor_formatter=NullFormatter())
 
 
 def _positive(values):
@@ -96,7 +105,7 @@ def kernels(trajectory, names=("h", "g"), axes=None):
 
     Parameters
     ----------
-    trajectory : Trajectory
+    trajectory : LinearTrajectory
     names : sequence of str
         "h" and "g" are drawn once per hidden layer, "v", "delta" and "u" once.
     axes : sequence of matplotlib.axes.Axes, optional
@@ -110,9 +119,9 @@ def kernels(trajectory, names=("h", "g"), axes=None):
     Raises
     ------
     ValueError
-        If the number of `axes` does not match; `Trajectory.correlation` refuses unknown names.
+        If the number of `axes` does not match; `LinearTrajectory.correlation` refuses unknown names.
     """
-    check_type("trajectory", trajectory, (Trajectory,))
+    check_type("trajectory", trajectory, (LinearTrajectory,))
     names = (names,) if isinstance(names, str) else tuple(names)
     depth = trajectory.network.depth
     maps = [(name, layer) for name in names for layer in (range(1, depth + 1) if name in LAYERED else (None,))]
@@ -153,7 +162,7 @@ def _two_time_map(ax, correlation, times, title):
     """One map with the time s along x and t along y."""
     half = (times[1] - times[0]) / 2
     start, end = times[0] - half, times[-1] + half
-    colours, norm, extend = _colour_scale(correlation[np.isfinite(correlation)])
+    colours, norm, extend = colour_scale(correlation[np.isfinite(correlation)])
     shown = np.where(np.isfinite(correlation), np.maximum(correlation, norm.vmin), np.nan)
     image = ax.imshow(shown, extent=(start, end, start, end), cmap=colours, norm=norm)
     for axis in (ax.xaxis, ax.yaxis):
@@ -163,7 +172,7 @@ def _two_time_map(ax, correlation, times, title):
     ax.figure.colorbar(image, cax=ax.inset_axes((1.05, 0.0, 0.06, 1.0)), extend=extend).outline.set_linewidth(0.5)
 
 
-def _colour_scale(values):
+def colour_scale(values):
     """Colour map, norm, extended end: diverging for values of both signs, logarithmic where they span decades, linear otherwise."""
     low, high = values.min(), values.max()
     peak = max(-low, high)
@@ -192,91 +201,9 @@ def zscores(verdict, ax=None):
         ax = plt.subplots(figsize=(3.6, 2.2))[1] if ax is None else ax
         ax.axhline(0.0, color="0.6", linewidth=0.7)
         times = verdict.ensembles[0].times
-        ax.plot(times, verdict.zscores, color=_LOSSES["test"], label="test")
-        ax.plot(times, verdict.train_zscores, color=_LOSSES["train"], label="train")
+        ax.plot(times, verdict.zscores, color=TEST, label="test")
+        ax.plot(times, verdict.train_zscores, color=TRAIN, label="train")
         ax.set_xlabel("gradient step $t$")
         ax.set_ylabel("(networks − theory) / s.e.")
         ax.legend(loc="lower left", bbox_to_anchor=(0.0, 1.0), ncols=2, borderaxespad=0.2)
     return ax
-
-
-def phase_diagram(lim, ax=None):
-    """The plane of scaling exponents: the stable classes with their names, the line of each property, the named points.
-
-    Everything is drawn from the derived conditions. Classes of dimension two are filled, the darker the larger their logits, those of
-    dimension one are thick, in the colour of a property that holds there, single points are dots; the plane is grey where training is
-    not stable.
-
-    Parameters
-    ----------
-    lim : Limits
-        As of `dmft.limits.shallow`.
-    ax : matplotlib.axes.Axes, optional
-
-    Returns
-    -------
-    matplotlib.axes.Axes
-    """
-    with plt.style.context(STYLE):
-        ax = plt.subplots(figsize=(5.4, 3.5))[1] if ax is None else ax
-        ax.set_facecolor("0.93")
-        colours = dict(zip(lim.lines, _PROPERTIES))
-        for i, (name, line) in enumerate(lim.lines.items(), start=1):
-            ax.plot(*_part(lim, [line]).T, color=colours[name], linewidth=0.8, linestyle=(0, (4, 2)), label=f"({i}) {name}", zorder=2)
-        for limit in lim.classes:
-            _draw_class(ax, limit, _part(lim, limit.conditions), [colours[name] for name in limit.properties])
-        for point, names in lim.named_points.items():
-            _draw_point(ax, lim.classify(*point), point, ", ".join(names))
-        ax.text(0.015, 0.97, "not stable", color="0.4", transform=ax.transAxes, va="top")
-        across, up = (tuple(map(float, ends)) for ends in _WINDOW)
-        ax.set(xlim=across, ylim=up, xlabel=r"$q_\sigma$", ylabel=r"$q_\sigma + q_\eta$")
-        ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2)
-    return ax
-
-
-def _draw_class(ax, limit, corners, colours):
-    label = dict(s=limit.name, ha="center", va="center", fontsize=8, fontweight="bold", zorder=5)
-    middle = corners.mean(axis=0)
-    if limit.dimension == 2:
-        ax.fill(*corners.T, color=_FILLS[limit.signs], linewidth=0, zorder=1)
-        ax.text(*middle, **label)
-    elif limit.dimension == 1:
-        ax.plot(*corners.T, color=colours[0], linewidth=2.5, solid_capstyle="butt", zorder=3)
-        ax.text(*middle, color=colours[0], bbox=_LABEL, **label)
-    else:
-        ax.plot(*middle, "o", color="black", markersize=5, zorder=4)
-
-
-def _draw_point(ax, limit, point, label):
-    """A named point: with its class if that is a single point, open where training is not stable."""
-    place = float(point[0]), float(sum(point))
-    if limit is None:
-        ax.plot(*place, "o", color="0.4", markerfacecolor="white", markersize=4, zorder=4)
-    else:
-        label = f"{limit.name}: {label}"
-    above = 12 if place[1] > np.mean([float(edge) for edge in _WINDOW[1]]) else -12
-    ax.annotate(label, place, (8, above), textcoords="offset points", ha="right", va="center", fontweight="bold", bbox=_LABEL, zorder=5)
-
-
-def _part(lim, conditions):
-    """Corners of the part of the window on which all conditions hold up to their boundary."""
-    (left, right), (low, high) = _WINDOW
-    window = [(x, y - x) for x, y in ((left, low), (right, low), (right, high), (left, high))]
-    return np.array([(x, x + eta) for x, eta in lim.clip(conditions, window)], dtype=float)
-
-
-def overview(trajectory):
-    """One figure of a trajectory: its losses, and the correlations of h and g in every layer.
-
-    Returns
-    -------
-    matplotlib.figure.Figure
-    """
-    check_type("trajectory", trajectory, (Trajectory,))
-    depth = trajectory.network.depth
-    with plt.style.context(STYLE):
-        figure = plt.figure(figsize=(3.4 + 2.0 * depth, 3.6))
-        left, right = figure.subfigures(1, 2, width_ratios=(3.4, 2.0 * depth))
-        loss(trajectory, ax=left.subplots())
-        kernels(trajectory, axes=right.subplots(2, depth))
-    return figure

@@ -1,0 +1,19 @@
+"""Which functions of time a result has, whatever the theory."""
+
+import numpy as np
+
+
+def losses(result):
+    """Attributes of a trajectory or ensemble that hold its losses, by "test" and "train"; those that it does not have are left out."""
+    names = {"test": "test_loss", "train": "train_loss" if hasattr(result, "train_loss") else "loss"}
+    return {kind: name for kind, name in names.items() if getattr(result, name) is not None}
+
+
+def root_mean_square(function):
+    """Over the last axis of points; inf where any value is."""
+    return np.sqrt(np.mean(function**2, axis=-1))
+
+
+def selection(rows, count):
+    """Indices of about `count` of the rows, evenly spaced, first and last among them."""
+    return np.unique(np.linspace(0, rows - 1, count).round().astype(int))

@@ -1,0 +1,9 @@
+"""Figures of trajectories, ensembles and verdicts. Functions draw into the axes they are given, or make a figure; none shows it."""
+
+from .dynamics import kernels, loss, zscores
+from .functions import logits, predictions, tangent_kernel
+from .overviews import overview
+from .phase import phase_diagram
+from .style import STYLE
+
+__all__ = ["STYLE", "kernels", "logits", "loss", "overview", "phase_diagram", "predictions", "tangent_kernel", "zscores"]

@@ -1,0 +1,187 @@
+"""Functions that networks learn on a data set: their logits over time and their tangent kernel."""
+
+import matplotlib.pyplot as plt
+import numpy as np
+
+from ..checks import integer
+from ..curves import root_mean_square, selection
+from ..ensemble import FunctionEnsemble
+from ..function_trajectory import FunctionTrajectory
+from ..specification import check_type
+from .dynamics import colour_scale
+from .style import BY_LABEL, MARKERS, STYLE, TEST, TRAIN
+
+
+def predictions(trajectory, ensemble=None, ax=None, points=6):
+    """Normalised logits of some training samples over time, in the colour of their label.
+
+    The theory as lines with a band of two Monte Carlo standard errors, finite networks as markers with the standard error of their mean.
+
+    Parameters
+    ----------
+    trajectory : FunctionTrajectory
+    ensemble : FunctionEnsemble, optional
+        On the same data. Networks have the initial function of a trajectory that was given theirs as ``initial_function``.
+    ax : matplotlib.axes.Axes, optional
+        Default: the axes of a new figure.
+    points : int
+        Samples shown of either label: evenly spaced in the order of their last logits.
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+
+    Raises
+    ------
+    ValueError
+        If trajectory and ensemble have different data.
+    """
+    check_type("trajectory", trajectory, (FunctionTrajectory,))
+    if ensemble is not None:
+        check_type("ensemble", ensemble, (FunctionEnsemble,))
+        if ensemble.data != trajectory.data:
+            raise ValueError("ensemble must have the data of the trajectory; they differ")
+    points = integer("points", points, 1)
+    with plt.style.context(STYLE):
+        ax = plt.subplots()[1] if ax is None else ax
+        ax.axhline(0.0, color="0.8", linewidth=0.7, zorder=0)
+        last = trajectory.predictions[_last(trajectory)]
+        for (label, group), colour in zip(_by_label(trajectory.data.y), BY_LABEL):
+            shown = group[np.argsort(last[group])][selection(len(group), points)]
+            _draw_theory(ax, trajectory, shown, colour, label)
+            if ensemble is not None:
+                _draw_networks(ax, ensemble, shown, colour)
+        if ensemble is not None:
+            ax.plot([], [], "o", color="0.3", markerfacecolor="white", markersize=2.8, markeredgewidth=0.7, label=_networks(ensemble))
+        ax.set(xlabel="gradient step $t$", ylabel=r"normalised logits $\tilde f(x_i)$")
+        ax.margins(x=0.02)
+        ax.legend(loc="lower left", bbox_to_anchor=(0.0, 1.0), ncols=3, borderaxespad=0.2)
+    return ax
+
+
+def _last(trajectory):
+    """The last row with finite logits."""
+    return min(trajectory.finished, trajectory.rows) - 1
+
+
+def _by_label(y):
+    """Name and indices of the samples with the lower and those with the higher labels."""
+    higher = y > (y.min() + y.max()) / 2
+    for group in (np.flatnonzero(~higher), np.flatnonzero(higher)):
+        if len(group):
+            low, high = y[group].min(), y[group].max()
+            yield f"$y_i = {low:+g}$" if low == high else rf"$y_i \in [{low:.2g}, {high:.2g}]$", group
+
+
+def _draw_theory(ax, trajectory, shown, colour, label):
+    finite = slice(_last(trajectory) + 1)
+    times, function, error = trajectory.times[finite], trajectory.predictions[finite, shown], 2 * trajectory.standard_error[finite, shown]
+    lines = ax.plot(times, function, color=colour, linewidth=1.0, zorder=3)
+    lines[0].set_label(label)
+    if np.any(error):
+        for mean, width in zip(function.T, error.T):
+            ax.fill_between(times, mean - width, mean + width, color=colour, alpha=0.25, linewidth=0, zorder=2)
+
+
+def _draw_networks(ax, ensemble, shown, colour):
+    rows = selection(len(ensemble.times), MARKERS)
+    at = np.ix_(rows, shown)
+    mean = ensemble.mean("predictions")[at]
+    error = ensemble.standard_error("predictions")[at] if ensemble.seeds > 1 else np.zeros(mean.shape)
+    style = dict(fmt="o", color=colour, markerfacecolor="white", markersize=2.8, markeredgewidth=0.7, elinewidth=0.7, zorder=4)
+    for values, widths in zip(mean.T, error.T):
+        finite = np.isfinite(values)
+        ax.errorbar(ensemble.times[rows][finite], values[finite], widths[finite], **style)
+
+
+def _networks(ensemble):
+    return f"{ensemble.seeds} network{'s' if ensemble.seeds > 1 else ''}, $d = {ensemble.width}$"
+
+
+def logits(trajectory=None, ensemble=None, ax=None):
+    """Root mean square of the normalised logits over the training samples and over the test points, where there are any, against time.
+
+    The theory as lines, finite networks as markers: the mean over networks of their root mean squares.
+
+    Parameters
+    ----------
+    trajectory : FunctionTrajectory, optional
+    ensemble : FunctionEnsemble, optional
+        At least one of the two is needed.
+    ax : matplotlib.axes.Axes, optional
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+    """
+    given = [result for result in (trajectory, ensemble) if result is not None]
+    if not given:
+        raise ValueError("trajectory and ensemble are both None; give at least one of them")
+    for name, value, kind in (("trajectory", trajectory, FunctionTrajectory), ("ensemble", ensemble, FunctionEnsemble)):
+        if value is not None:
+            check_type(name, value, (kind,))
+    with plt.style.context(STYLE):
+        ax = plt.subplots()[1] if ax is None else ax
+        for name, attribute, colour in (("test", "test_predictions", TEST), ("train", "predictions", TRAIN)):
+            if name == "test" and given[0].data.test_x is None:
+                continue
+            if ensemble is not None:
+                size = root_mean_square(getattr(ensemble, attribute)).mean(axis=0)
+                shown = selection(len(size), MARKERS)
+                marks = dict(color=colour, markerfacecolor="white", markeredgewidth=0.8, label=f"{name}, {_networks(ensemble)}", zorder=4)
+                ax.plot(ensemble.times[shown], np.where(np.isfinite(size), size, np.nan)[shown], "o", **marks)
+            if trajectory is not None:
+                finite = slice(_last(trajectory) + 1)
+                size = root_mean_square(getattr(trajectory, attribute)[finite])
+                ax.plot(trajectory.times[finite], size, color=colour, label=f"{name}, theory", zorder=3)
+        ax.set(xlabel="gradient step $t$", ylabel="root mean square of logits")
+        ax.set_ylim(bottom=0.0)
+        ax.margins(x=0.02)
+        ax.legend(loc="lower left", bbox_to_anchor=(0.0, 1.0), ncols=2, borderaxespad=0.2)
+    return ax
+
+
+def tangent_kernel(trajectory, axes=None):
+    """Tangent kernel of the training samples before the first step and after the last, on one colour scale.
+
+    Samples are in the order of their labels, and within a label of their last logits; lines part the labels.
+
+    Parameters
+    ----------
+    trajectory : FunctionTrajectory
+        Solved with ``track="kernels"``.
+    axes : sequence of two matplotlib.axes.Axes, optional
+        Default: a new figure.
+
+    Returns
+    -------
+    ndarray of matplotlib.axes.Axes, shape (2,)
+
+    Raises
+    ------
+    ValueError
+        If the kernel was not tracked, or `axes` are not two.
+    """
+    check_type("trajectory", trajectory, (FunctionTrajectory,))
+    if trajectory.tangent_kernel is None:
+        raise ValueError('trajectory has no tangent kernel; solve with track="kernels"')
+    last = _last(trajectory)
+    groups = [group[np.argsort(trajectory.predictions[last, group])] for _, group in _by_label(trajectory.data.y)]
+    order = np.concatenate(groups)
+    maps = trajectory.tangent_kernel[[0, last]][:, order][:, :, order]
+    colours, norm, extend = colour_scale(maps[np.isfinite(maps)])
+    with plt.style.context(STYLE):
+        axes = plt.subplots(1, 2, figsize=(4.6, 2.1))[1] if axes is None else np.asarray(axes, dtype=object).ravel()
+        if len(axes) != 2:
+            raise ValueError(f"axes must hold 2 axes, for the first and the last kernel; got {len(axes)}")
+        for ax, kernel, step in zip(axes, maps, (0, last)):
+            image = ax.imshow(np.maximum(kernel, norm.vmin), cmap=colours, norm=norm)
+            edge = len(groups[0]) - 0.5
+            if edge < len(order) - 1:
+                ax.axhline(edge, color="white", linewidth=0.7)
+                ax.axvline(edge, color="white", linewidth=0.7)
+            ax.spines[:].set_visible(True)
+            ax.set(xticks=[], yticks=[], xlabel="samples, by label", title=rf"$K_{{{step}}}(x_i, x_j)$")
+        bar = axes[1].figure.colorbar(image, cax=axes[1].inset_axes((1.05, 0.0, 0.06, 1.0)), extend=extend)
+        bar.outline.set_linewidth(0.5)
+    return axes

@@ -1,0 +1,162 @@
+"""Exponents fitted to networks of several widths, their error bars and verdicts, and what is refused."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from scipy import stats
+
+import dmft
+from dmft.ensemble import FunctionEnsemble
+
+rng = np.random.default_rng(0)
+INPUTS = rng.standard_normal((8, 4))
+INPUTS /= np.linalg.norm(INPUTS, axis=1, keepdims=True)
+DATA = dmft.Dataset(INPUTS, np.where(np.arange(8) % 2, 1.0, -1.0))
+RUN = dmft.GradientDescent(4.0, 3)
+WIDTHS = (128, 256, 512, 1024, 2048)
+
+
+def fit(net, widths=WIDTHS, **options):
+    return dmft.width_exponents(net, DATA, RUN, widths=widths, progress=False, **options)
+
+
+def synthetic(net, width, power, seeds=8, spread=0.5, random=rng):
+    """Normalised logits of size width^power, and kernels that change by a factor 1 + width^-1/2."""
+    factors = width**power * np.exp(spread * random.standard_normal(seeds))
+    function = factors[:, None, None] * np.ones((1, 4, 8)) * np.array([1.0, 3.0, 3.0, 3.0])[None, :, None]
+    change = width**-0.5 * np.exp(0.01 * random.standard_normal((seeds, 1, 1, 1))) * np.arange(4.0)[:, None, None]
+    kernel = np.exp(0.01 * random.standard_normal((seeds, 1, 1, 1))) * (1 + change) * np.ones((8, 8))
+    options = {"loss": "logistic", "track": "kernels", "allow_unstable": False}
+    common = {"network": net, "data": DATA, "training": RUN, "rng": "synthetic", "elapsed": 0.0, "width": width, "options": options}
+    return FunctionEnsemble(function=function, loss=function[:, :, 0], initial_function=function[:, 0], tangent_kernel=kernel, **common)
+
+
+@pytest.mark.parametrize(
+    ("net", "derived"),
+    [
+        (dmft.ShallowNet.ntk(activation="erf"), (0.0, 0.0, 0.0, 0.0, -1.0)),
+        (dmft.ShallowNet.mean_field(activation="erf"), (-0.5, 0.0, 0.0, 0.0, 0.0)),
+        (dmft.ShallowNet("-7/8", "1/2"), (-0.375, -0.25, -0.25, -0.25, -0.6875)),
+        (dmft.ShallowNet.initialization_corrected(), (0.0, 0.0, 0.0, 0.0, 0.0)),
+    ],
+    ids=["N2", "M2", "A1", "IC"],
+)
+def test_derived_exponents(net, derived):
+    result = fit(net, (64, 128), seeds=2)
+    assert [e.predicted for e in result.exponents] == pytest.approx(derived)
+    names = ["initial logits", "logits", "change of logits", "tangent kernel", "relative kernel change"]
+    assert [e.name for e in result.exponents] == names
+
+
+def test_networks_follow_the_derived_exponents():
+    result = fit(dmft.ShallowNet("-3/4", "1/4", activation="erf"), seeds=12)
+    for name in ("initial logits", "change of logits", "tangent kernel", "relative kernel change"):
+        assert abs(result[name].z) < 3 and result[name].standard_error < 0.15
+    assert result["initial logits"].predicted == -0.25 and result["relative kernel change"].predicted == -1.0
+    assert result["tangent kernel"].verdict == "agrees" and result["tangent kernel"].standard_error < 0.02
+
+
+def test_other_exponents_are_told_apart():
+    """Networks trained at q_eta = 0, held against the exponents of q_eta = 1/4, whose normalisation is undone."""
+    true, stated = dmft.ShallowNet("-1/2", "0"), dmft.ShallowNet("-1/2", "1/4")
+    ensembles = [dmft.simulate(true, DATA, RUN, width=w, seeds=8, rng=w, track="kernels", progress=False) for w in WIDTHS]
+    assert dmft.width_exponents(true, DATA, RUN, ensembles=ensembles, quantities=["tangent kernel"]).agrees
+    growth = [w / 128 for w in WIDTHS]
+    mislabelled = [replace(e, network=stated, tangent_kernel=e.tangent_kernel * g**-0.25) for e, g in zip(ensembles, growth)]
+    wrong = dmft.width_exponents(stated, DATA, RUN, ensembles=mislabelled, quantities=["tangent kernel"])
+    assert not wrong.agrees and wrong["tangent kernel"].verdict == "DIFFERS" and wrong["tangent kernel"].z < -5
+    assert wrong["tangent kernel"].fitted == pytest.approx(0.0, abs=0.05)
+
+
+def test_slopes_are_those_of_mean_logarithms():
+    net = dmft.ShallowNet.ntk()
+    ensembles = [synthetic(net, w, 0.3) for w in WIDTHS]
+    result = dmft.width_exponents(net, DATA, RUN, ensembles=ensembles[::-1])
+    logits = result["initial logits"]
+    means = [np.log(np.abs(e.initial_function[:, 0])).mean() for e in ensembles]
+    assert logits.fitted == pytest.approx(np.polyfit(np.log(WIDTHS), means, 1)[0])
+    assert logits.local == pytest.approx((means[-1] - means[-2]) / np.log(2))
+    assert logits.upper == pytest.approx(np.polyfit(np.log(WIDTHS[-3:]), means[-3:], 1)[0])
+    np.testing.assert_allclose(logits.values, np.exp(means))
+    assert result["change of logits"].fitted == pytest.approx(logits.fitted)
+    assert result["relative kernel change"].fitted == pytest.approx(-0.5, abs=0.02)
+
+
+def test_error_bars_are_honest():
+    """z of the right exponent over many synthetic fits, of a quantity that varies by a factor from seed to seed."""
+    net, random = dmft.ShallowNet.ntk(), np.random.default_rng(1)
+    z = []
+    for _ in range(200):
+        ensembles = [synthetic(net, w, 0.0, 4, 1.0, random) for w in (128, 512, 2048)]
+        z.append(dmft.width_exponents(net, DATA, RUN, ensembles=ensembles, quantities=["initial logits"])["initial logits"].z)
+    assert stats.kstest(z, "norm").pvalue > 0.001 and np.max(np.abs(z)) < 4
+
+
+def verdict_of(values, spread=0.01):
+    """Verdict on a kernel of these sizes at five widths, where no power is derived."""
+    net, random = dmft.ShallowNet.ntk(), np.random.default_rng(2)
+    ensembles = [synthetic(net, w, 0.0, spread=0.0) for w in WIDTHS]
+    noise = np.exp(spread * random.standard_normal((5, 8, 1, 1, 1)))
+    ensembles = [replace(e, tangent_kernel=np.ones((8, 4, 8, 8)) * v * n) for e, v, n in zip(ensembles, values, noise)]
+    return dmft.width_exponents(net, DATA, RUN, ensembles=ensembles, quantities=["tangent kernel"])["tangent kernel"].verdict
+
+
+def test_verdicts():
+    widths = np.array(WIDTHS, dtype=float)
+    assert verdict_of(np.ones(5)) == "agrees"
+    assert verdict_of(np.ones(5), spread=1.0) == "unresolved"
+    assert verdict_of(1 + 100 / widths) == "approaches"
+    assert verdict_of(widths**0.2) == "DIFFERS"
+    assert verdict_of(widths ** np.array([0.0, 0.0, 0.02, 0.05, 0.1])) == "DIFFERS"
+
+
+def test_the_table_names_what_is_compared():
+    text = str(fit(dmft.ShallowNet.ntk(), (64, 128), seeds=2, quantities=["logits", "tangent kernel"], step=1))
+    for part in ("class N2: d = 64, 128; 2 seeds; step 1", "derived", "fitted", "lower half", "upper half", "last two", "tangent kernel"):
+        assert part in text
+    assert "initial logits" not in text
+
+
+def test_seeds_of_different_widths_are_independent_and_reproducible():
+    first, again, other = (fit(dmft.ShallowNet.ntk(), (64, 128), seeds=2, rng=r, quantities=["logits"]) for r in (3, 3, 4))
+    assert first["logits"].fitted == again["logits"].fitted != other["logits"].fitted
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "match"),
+    [
+        ({"widths": None}, ValueError, "either widths or ensembles must be given"),
+        ({"widths": [128]}, ValueError, "widths must be two or more different widths"),
+        ({"widths": [128, 128]}, ValueError, "widths must be two or more different widths"),
+        ({"widths": 128}, TypeError, "widths must be a sequence of integers; got 128"),
+        ({"widths": [128, 0]}, ValueError, r"widths\[1\] must be an integer >= 1"),
+        ({"seeds": 1}, ValueError, "seeds must be an integer >= 2"),
+        ({"step": 4}, ValueError, "step must be at most training.steps = 3; got 4"),
+        ({"step": 0}, ValueError, "step must be an integer >= 1"),
+        ({"quantities": ["kernel"]}, ValueError, r"quantities\[0\] must be one of 'initial logits'"),
+        ({"quantities": "logits"}, ValueError, "quantities must be a non-empty sequence"),
+        ({"loss": "hinged"}, ValueError, "loss must be one of"),
+    ],
+)
+def test_bad_arguments_are_refused_by_name(options, error, match):
+    with pytest.raises(error, match=match):
+        dmft.width_exponents(dmft.ShallowNet.ntk(), DATA, RUN, **({"widths": (64, 128), "progress": False} | options))
+
+
+def test_bad_problems_and_ensembles_are_refused():
+    net = dmft.ShallowNet.ntk()
+    with pytest.raises(TypeError, match="network must be"):
+        dmft.width_exponents(dmft.DeepLinear(2), DATA, RUN, widths=[64, 128])
+    with pytest.raises(ValueError, match="q_sigma and q_eta must be exponents of stable training, which needs"):
+        fit(dmft.ShallowNet("-1/2", "1"))
+    ensembles = [synthetic(net, w, 0.0) for w in (64, 128)]
+    with pytest.raises(ValueError, match=r"ensembles\[0\] is of another problem"):
+        dmft.width_exponents(dmft.ShallowNet.mean_field(), DATA, RUN, ensembles=ensembles)
+    with pytest.raises(ValueError, match=r"track='kernels'.*ensembles\[1\] has none"):
+        dmft.width_exponents(net, DATA, RUN, ensembles=[ensembles[0], replace(ensembles[1], tangent_kernel=None)])
+    with pytest.raises(TypeError, match=r"ensembles\[0\] must be a"):
+        dmft.width_exponents(net, DATA, RUN, ensembles=[net, net])
+    diverged = replace(ensembles[1], function=np.full((8, 4, 8), np.inf))
+    with pytest.raises(ValueError, match="logits must be finite and not zero.* width 128"):
+        dmft.width_exponents(net, DATA, RUN, ensembles=[ensembles[0], diverged])
