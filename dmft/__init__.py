@@ -15,6 +15,8 @@ _exports = {
     "DeepLinear": "networks",
     "ShallowNet": "networks",
     "DeepNet": "networks",
+    "MLP": "networks",
+    "Activation": "activations",
     "GaussianData": "data",
     "StructuredData": "data",
     "Dataset": "data",

@@ -55,6 +55,15 @@ def flag(name, value):
     return bool(value)
 
 
+def text(name, value):
+    """Return `value`; it must be a string that is not empty."""
+    if not isinstance(value, str):
+        fail(name, value, "a string", TypeError)
+    if not value:
+        fail(name, value, "a string that is not empty")
+    return value
+
+
 def choice(name, value, valid):
     """Return `value`; it must be one of the strings `valid`."""
     if value not in valid:

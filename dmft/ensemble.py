@@ -222,3 +222,63 @@ class FunctionEnsemble(Ensemble):
         if self.test_loss is not None:
             lines.append(self._loss_line("test_loss", "test loss "))
         return "\n".join([*lines, *self._last_lines(self.loss)])
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class KernelEnsemble(FunctionEnsemble):
+    """Functions and kernels of finite fully connected networks on a data set; arrays have an axis of outputs where the labels have one.
+
+    Attributes
+    ----------
+    function : ndarray (seeds, T, P + M[, C])
+        Predictions, less those before training unless ``center=False``.
+    initial_function : ndarray (seeds, P + M[, C])
+        Predictions before training.
+    feature_kernels : ndarray (seeds, L, K, P + M, K, P + M) or None
+        Phi^1 ... Phi^L between the K times ``options["kernel_times"]``; None unless tracked.
+    gradient_kernels : ndarray (seeds, L, K, P C, K, P C) or None
+        G^1 ... G^L in the same way, for the training samples.
+    """
+
+    feature_kernels: np.ndarray | None = None
+    gradient_kernels: np.ndarray | None = None
+
+    stored: ClassVar = {
+        "function": Stored(
+            ("seed", "time", "point", "output"), "predictions before every step, at the training samples and then the test points"
+        ),
+        "loss": Stored(("seed", "time"), "mean loss over the training samples, before every step"),
+        "test_loss": Stored(("seed", "time"), "mean loss over the test points, before every step"),
+        "initial_function": Stored(("seed", "point", "output"), "predictions before training"),
+        "feature_kernels": Stored(
+            ("seed", "layer", "chosen time", "point", "chosen time'", "point'"), "feature kernels of layers 1 to L between the chosen times"
+        ),
+        "gradient_kernels": Stored(
+            ("seed", "layer", "chosen time", "sample and output", "chosen time'", "sample and output'"),
+            "gradient kernels of layers 1 to L between the chosen times",
+        ),
+    }
+    averaged: ClassVar = ("function", "predictions", "test_predictions", "loss", "test_loss", "feature_kernels", "gradient_kernels")
+
+    @property
+    def kernel_times(self):
+        """Times at which kernels are known, (K,)."""
+        return np.array(self.options["kernel_times"])
+
+    def feature_kernel(self, layer):
+        """Phi^layer, 1 ... L, between the `kernel_times`, on the training samples, (seeds, K, P, K, P)."""
+        samples = len(self.data.x)
+        return self._layer("feature_kernels", layer)[:, :, :samples, :, :samples]
+
+    def gradient_kernel(self, layer):
+        """G^layer, 1 ... L, as `feature_kernel`; (seeds, K, P, C, K, P, C) for labels with an axis of outputs."""
+        kernels = self._layer("gradient_kernels", layer)
+        return kernels if self.data.y.ndim == 1 else kernels.reshape(len(kernels), *2 * (kernels.shape[1], *self.data.y.shape))
+
+    def _layer(self, name, layer):
+        if checks.integer("layer", layer, 1) > self.network.depth:
+            checks.fail("layer", layer, f"an integer from 1 to {self.network.depth}")
+        kernels = getattr(self, name)
+        if kernels is None:
+            raise ValueError("this ensemble has no kernels: simulate with track='kernels'")
+        return kernels[:, layer - 1]

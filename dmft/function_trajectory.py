@@ -76,7 +76,7 @@ class FunctionTrajectory(Trajectory):
         """Labelled view as an `xarray.Dataset` (needs the optional dependency xarray)."""
         import xarray
 
-        variables = {name: (self.stored[name].dimensions[: array.ndim], array) for name, array in self.arrays().items()}
+        variables = {name: (self.labels(name), array) for name, array in self.arrays().items()}
         return xarray.Dataset(variables, {"time": self.times}, {"status": self.status.value, "method": self.method, "samples": self.samples})
 
     def summary(self):

@@ -4,12 +4,8 @@ import math
 from dataclasses import dataclass
 from fractions import Fraction
 
-from . import checks
+from . import activations, checks
 from .specification import Specification
-
-
-#: Activations that can be stated by name.
-ACTIVATION_NAMES = ("leaky_relu", "relu", "tanh", "erf", "gelu", "softplus", "linear")
 
 
 class _DerivedRichness(float):
@@ -112,7 +108,7 @@ class ShallowNet(Specification):
         Exponent of the output scale. `dmft.limits.shallow` derives to which limit the exponents lead.
     q_eta : int, Fraction, str or float, or a pair of them
         Exponent of the reduced learning rate of both layers, or one each of the output weights a and of the input weights w.
-    activation : {"leaky_relu", "relu", "tanh", "erf", "gelu", "softplus", "linear"}
+    activation : {"leaky_relu", "relu", "tanh", "erf", "gelu", "softplus", "linear"} or dmft.Activation
     negative_slope : float, optional
         Of "leaky_relu" only; default 0.1.
     reference_width : int
@@ -131,7 +127,7 @@ class ShallowNet(Specification):
 
     q_sigma: Fraction | float | str
     q_eta: Fraction | float | str | tuple
-    activation: str = "leaky_relu"
+    activation: str | activations.Activation = "leaky_relu"
     negative_slope: float | None = None
     reference_width: int = 128
     sigma: float | None = None
@@ -143,7 +139,7 @@ class ShallowNet(Specification):
 
         put("q_sigma", checks.exponent("q_sigma", self.q_sigma))
         put("q_eta", self._checked_q_eta())
-        put("negative_slope", _checked_slope(self.activation, self.negative_slope))
+        put("negative_slope", activations.check(self.activation, self.negative_slope))
         put("reference_width", checks.integer("reference_width", self.reference_width, 1))
         put("sigma", checks.positive("sigma", self.reference_width**-0.5 if self.sigma is None else self.sigma))
         put("corrected", checks.flag("corrected", self.corrected))
@@ -189,6 +185,48 @@ class ShallowNet(Specification):
     def initialization_corrected(cls, **arguments):
         """The mean-field exponents and a fixed function that keeps the initial function at every width (IC-MF)."""
         return cls("-1", "1", corrected=True, **arguments)
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class MLP(Specification):
+    """Infinitely wide fully connected network of `depth` hidden layers, which learns features on a data set.
+
+    f_c(x) = w_c . phi(h^L) / (gamma N),  h^1 = W^0 x / sqrt(D),  h^{l+1} = W^l phi(h^l) / sqrt(N), all weights N(0, 1), N to infinity;
+    the raw learning rate is eta gamma^2 N on the mean loss over the samples.
+    Source: arXiv 2205.09653; theory/kernel_evolution.md, section 1.
+
+    Parameters
+    ----------
+    depth : int
+        Number of hidden layers L >= 1 (L + 1 weight matrices).
+    activation : {"tanh", "erf", "relu", "leaky_relu", "gelu", "softplus", "linear"} or dmft.Activation
+    richness : float
+        gamma > 0, the output scale; small is lazy, large is feature learning.
+    outputs : int
+        Number of output channels C.
+    negative_slope : float, optional
+        Of "leaky_relu" only; default 0.1.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If an argument is out of range; the message names it.
+    """
+
+    depth: int
+    activation: str | activations.Activation = "tanh"
+    richness: float = 1.0
+    outputs: int = 1
+    negative_slope: float | None = None
+
+    def __post_init__(self):
+        def put(name, value):
+            object.__setattr__(self, name, value)
+
+        put("depth", checks.integer("depth", self.depth, 1))
+        put("negative_slope", activations.check(self.activation, self.negative_slope))
+        put("richness", checks.positive("richness", self.richness))
+        put("outputs", checks.integer("outputs", self.outputs, 1))
 
 
 #: Default standard deviation of the hidden weights by activation, as arXiv 2110.15596 has it; 1 for all others.
@@ -238,7 +276,8 @@ class DeepNet(Specification):
 
         put("depth", checks.integer("depth", self.depth, 1))
         put("outputs", checks.integer("outputs", self.outputs, 1))
-        put("negative_slope", _checked_slope(self.activation, self.negative_slope))
+        checks.choice("activation", self.activation, activations.ACTIVATION_NAMES)
+        put("negative_slope", activations.check(self.activation, self.negative_slope))
         scale = (2 / (1 + self.negative_slope**2)) ** 0.5 if self.activation == "leaky_relu" else _WEIGHT_SCALES.get(self.activation, 1.0)
         put("weight_scale", checks.positive("weight_scale", scale if self.weight_scale is None else self.weight_scale))
         if isinstance(self.parameterization, str):
@@ -256,12 +295,3 @@ class DeepNet(Specification):
         from .parameterizations import parameterization
 
         return parameterization(self.parameterization, self.depth) if isinstance(self.parameterization, str) else self.parameterization
-
-
-def _checked_slope(activation, negative_slope):
-    checks.choice("activation", activation, ACTIVATION_NAMES)
-    if activation == "leaky_relu":
-        return checks.nonnegative("negative_slope", 0.1 if negative_slope is None else negative_slope)
-    if negative_slope is not None:
-        raise ValueError(f"negative_slope must be None for activation={activation!r}; it belongs to 'leaky_relu'")
-    return None

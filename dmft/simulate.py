@@ -10,11 +10,11 @@ import threadpoolctl
 from tqdm.auto import tqdm
 
 from . import checks
-from .networks import DeepLinear, DeepNet, ShallowNet
+from .networks import MLP, DeepLinear, DeepNet, ShallowNet
 from .specification import check_type
 
 #: Modules of `dmft.simulations`, imported when needed.
-_SIMULATIONS = {DeepLinear: "deep_linear", ShallowNet: "shallow", DeepNet: "deep"}
+_SIMULATIONS = {DeepLinear: "deep_linear", ShallowNet: "shallow", DeepNet: "deep", MLP: "mlp"}
 
 
 def simulate(network, data, training, *, seeds=8, rng=0, progress=True, workers=1, **options):
@@ -23,14 +23,14 @@ def simulate(network, data, training, *, seeds=8, rng=0, progress=True, workers=
     Of a `DeepLinear`, all weights are N(0, 1); widths are round(nu_l D), samples round(alpha D), batches round(batch_ratio D) or
     round(p P). Every mode of the spectrum gets a whole number of dimensions: take `dim` a multiple of the number of modes, or much
     larger. The target weights are random directions with exactly the stated overlaps, as far as a mode has dimensions enough for
-    them. A `ShallowNet` is trained on the samples of its `Dataset`; logits are normalised as in `dmft.solve`. So is
-    a `DeepNet`, by plain gradient steps; its logits are not normalised. Networks of equal seed, depth and width start from the same
-    Gaussians in every parameterization.
+    them. The others are trained on the samples of their `Dataset`; logits of a `ShallowNet` are normalised as in `dmft.solve`. A
+    `DeepNet` takes plain gradient steps; networks of equal seed, depth and width start from the same Gaussians in every
+    parameterization.
 
     Parameters
     ----------
-    network : DeepLinear, ShallowNet or DeepNet
-    data : GaussianData or StructuredData for a DeepLinear, Dataset for a ShallowNet or DeepNet
+    network : DeepLinear, ShallowNet, DeepNet or MLP
+    data : GaussianData or StructuredData for a DeepLinear, Dataset for the others
     training : GradientDescent, OnlineSGD or MinibatchSGD
     seeds : int
         Number of networks, each with its own weights and data.
@@ -48,12 +48,17 @@ def simulate(network, data, training, *, seeds=8, rng=0, progress=True, workers=
         and labels. The test loss is the error against the data set's least-squares linear target under the data set's covariance; at
         ``sample_ratio=math.inf`` networks are trained on all of it.
     width : int
-        ShallowNet: d. DeepNet: m, of every hidden layer.
+        ShallowNet: d. DeepNet: m, MLP: N, of every hidden layer.
     loss : {"logistic", "hinge", "mse", "softmax"}
-        ShallowNet and DeepNet; default "logistic" and "mse". The first two for one output, "softmax" for several and one-hot labels.
-        The derivative of "mse" is f - y.
+        All but DeepLinear; default "logistic" of a ShallowNet, else "mse". The first two for one output, "softmax" for several and
+        one-hot labels; an MLP takes "mse" and "logistic". The derivative of "mse" is f - y.
     track : {None, "kernels", "coordinates"}
-        ShallowNet: "kernels" records the tangent kernel before every step. DeepNet: "coordinates" records the sizes of signals.
+        "kernels" records, of a ShallowNet, the tangent kernel before every step; of an MLP, feature and gradient kernels.
+        "coordinates" records the sizes of signals of a DeepNet.
+    kernel_times : sequence of int, optional
+        MLP only: steps between which kernels are recorded; all by default.
+    center : bool
+        MLP only: subtract the function before training, which vanishes at infinite width. Default True.
     allow_unstable : bool
         ShallowNet only: train also with exponents at which training is not stable; logits are then not normalised.
 

@@ -7,12 +7,13 @@ from contextlib import nullcontext
 import numpy as np
 
 from . import checks
-from .networks import DeepLinear, DeepNet, ShallowNet
+from .activations import Activation, MissingActivation
+from .networks import MLP, DeepLinear, DeepNet, ShallowNet
 from .specification import check_type
 from .trajectory import Status
 
 #: Modules of `dmft.theories`, imported when needed.
-_THEORIES = {DeepLinear: "deep_linear", ShallowNet: "shallow", DeepNet: "deep"}
+_THEORIES = {DeepLinear: "deep_linear", ShallowNet: "shallow", DeepNet: "deep", MLP: "mlp"}
 
 
 def _theory(network, data, training, method, options):
@@ -21,7 +22,7 @@ def _theory(network, data, training, method, options):
     theory = importlib.import_module(f".theories.{_THEORIES[type(network)]}", __package__)
     checks.choice("method", method, tuple(theory.METHODS))
     checks.options(options, theory.METHODS[method], f"method {method!r} for a {type(network).__name__}")
-    theory.check(network, data, training, **(options if method == "causal" else {}))
+    theory.check(network, data, training, method, **options)
     return theory
 
 
@@ -32,12 +33,14 @@ def memory_estimate(network, data, training, method="causal", **options):
 
 
 def _check_memory(estimate, limit):
+    """The limit in bytes, if the estimate is within it."""
     limit = checks.machine_memory() if limit is None else checks.positive("memory_limit", limit)
     if estimate > limit:
         raise ValueError(
             f"memory_limit must cover the solve, about {estimate / 2**30:.2f} GiB; it is {limit / 2**30:.2f} GiB. "
             "Take fewer steps, input modes or samples, or raise memory_limit"
         )
+    return limit
 
 
 def solve(network, data, training, method="causal", *, progress=True, out=None, memory_limit=None, **options):
@@ -45,12 +48,13 @@ def solve(network, data, training, method="causal", *, progress=True, out=None, 
 
     Parameters
     ----------
-    network : DeepLinear, ShallowNet or DeepNet
+    network : DeepLinear, ShallowNet, DeepNet or MLP
     data : GaussianData or StructuredData for a DeepLinear, Dataset for the others
     training : GradientDescent, OnlineSGD or MinibatchSGD
-    method : {"causal", "fixed-point", "reference"}
-        "causal": one exact sweep over time, the only one for other networks. "fixed-point": the independent second method, sweeps
-        iterated to consistency. "reference": the readable numpy twin of the march.
+    method : {"causal", "fixed-point", "reference", "ntk", "gradient-independence", "perturbative"}
+        "causal": one exact sweep over time, the only one for a ShallowNet or a DeepNet. "fixed-point": the independent second method,
+        sweeps iterated to consistency. "reference": the readable numpy twin of the march, of a DeepLinear. The other three are the
+        approximations of an MLP; see `dmft.theories.mlp`.
     progress : bool
         Show a progress bar.
     out : path, optional
@@ -61,6 +65,7 @@ def solve(network, data, training, method="causal", *, progress=True, out=None, 
         DeepLinear, "fixed-point": window, tolerance, max_sweeps, damping, anderson; see `solvers.fixed_point.solve`.
         ShallowNet: loss, width, samples, rng, initial_function, track; see `dmft.theories.shallow`.
         DeepNet: loss, samples, rng, initial_function; see `dmft.theories.deep`.
+        MLP: loss, samples, rng, replicas, mc_error, tolerance, track, preactivation_times; see `dmft.theories.mlp.check`.
 
     Returns
     -------
@@ -87,7 +92,7 @@ def solve(network, data, training, method="causal", *, progress=True, out=None, 
         return whole
 
 
-def resume(path, *, steps, learning_rate=None, progress=True, memory_limit=None):
+def resume(path, *, steps, learning_rate=None, activation=None, progress=True, memory_limit=None):
     """Continue a stored trajectory to more steps, in its file; the result equals one longer solve.
 
     Parameters
@@ -98,6 +103,8 @@ def resume(path, *, steps, learning_rate=None, progress=True, memory_limit=None)
         Total number of steps, at least as many as the file has finished.
     learning_rate : float, array_like of shape (steps,) or callable, optional
         Needed where the stored one is a schedule; it must agree with the stored one on the steps already done.
+    activation : Activation, optional
+        Needed where the network has an activation of one's own, of which the file holds the name only.
     progress, memory_limit
         As in `solve`.
     """
@@ -109,12 +116,24 @@ def resume(path, *, steps, learning_rate=None, progress=True, memory_limit=None)
             raise ValueError(f"path must hold a trajectory of method 'causal', which can be continued; {path} was solved by {before.method!r}")
         if before.status is Status.DIVERGED:
             raise ValueError(f"path must hold a trajectory that can go on; {path} diverged at step {before.diverged_at}. {before.status.remedy}")
+        network = before.network if activation is None else _supplied(before.network, activation)
         training = _longer(before.training, steps, before.finished - 1, learning_rate)
         if before.finished == steps + 1:
             blocks = [dataclasses.replace(before, training=training, status=Status.COMPLETED)]
         else:
-            blocks = march(before.network, before.data, training, memory_limit, start=before, **before.options)
+            blocks = march(network, before.data, training, memory_limit, start=before, **before.options)
         return _run(blocks, steps + 1, progress, file, done=before.finished)
+
+
+def _supplied(network, activation):
+    """The network of a file with the activation whose name the file holds."""
+    stored = getattr(network, "activation", None)
+    if not isinstance(stored, MissingActivation):
+        raise ValueError(f"activation must not be given here: {network} needs none")
+    check_type("activation", activation, (Activation,))
+    if activation.name != stored.name:
+        raise ValueError(f"activation must have the name that the file holds, {stored.name!r}; got {activation.name!r}")
+    return dataclasses.replace(network, activation=activation)
 
 
 def _longer(training, steps, done, learning_rate):
@@ -178,5 +197,7 @@ def march(network, data, training, memory_limit=None, start=None, **options):
         Before any work, naming the argument.
     """
     theory = _theory(network, data, training, "causal", options)
-    _check_memory(theory.memory_estimate(network, data, training, "causal", **options), memory_limit)
+    limit = _check_memory(theory.memory_estimate(network, data, training, "causal", **options), memory_limit)
+    if theory.ADAPTS_TO_MEMORY:
+        options["memory_limit"] = limit
     return theory.march(network, data, training, start=start, **options)

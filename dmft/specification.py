@@ -12,6 +12,8 @@ _registry = {}
 
 
 def _encode(value):
+    if isinstance(value, Specification):
+        return value.to_dict()
     if isinstance(value, np.ndarray):
         return _encode(value.tolist())
     if isinstance(value, (tuple, list)):

@@ -50,21 +50,22 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from . import data, training  # noqa: F401  (register the specifications that `from_dict` rebuilds)
+from . import activations, data, training  # noqa: F401  (register the specifications that `from_dict` rebuilds)
 from .about import about
-from .ensemble import FunctionEnsemble, LinearEnsemble
+from .ensemble import FunctionEnsemble, KernelEnsemble, LinearEnsemble
 from .errors import StorageError
 from .function_trajectory import FunctionTrajectory
+from .kernel_trajectory import KernelTrajectory
 from .linear_trajectory import LinearTrajectory
-from .networks import DeepLinear, DeepNet, ShallowNet
+from .networks import MLP, DeepLinear, DeepNet, ShallowNet
 from .specification import canonical_json, from_dict
 from .trajectory import Status, Trajectory
 
 SCHEMA = 1
 TRAJECTORY, ENSEMBLE = "dmft-trajectory", "dmft-ensemble"
 _PROBLEM = ("network", "data", "training")
-_TRAJECTORIES = {DeepLinear: LinearTrajectory, ShallowNet: FunctionTrajectory, DeepNet: FunctionTrajectory}
-_ENSEMBLES = {DeepLinear: LinearEnsemble, ShallowNet: FunctionEnsemble, DeepNet: FunctionEnsemble}
+_TRAJECTORIES = {DeepLinear: LinearTrajectory, ShallowNet: FunctionTrajectory, DeepNet: FunctionTrajectory, MLP: KernelTrajectory}
+_ENSEMBLES = {DeepLinear: LinearEnsemble, ShallowNet: FunctionEnsemble, DeepNet: FunctionEnsemble, MLP: KernelEnsemble}
 _CHUNK = (64, 128)
 _CHUNK_NUMBERS = 1024
 _FILTERS = {"compression": "lzf", "shuffle": True, "fletcher32": True}
@@ -261,25 +262,28 @@ def _create_datasets(file, trajectory):
     """Datasets with the fixed arrays, and empty ones that grow with the rows."""
     for name, array in trajectory.arrays().items():
         stored = trajectory.stored[name]
-        if stored.layout == "fixed":
-            _add_dataset(file, name, array, stored.dimensions, stored.description)
+        if stored.layout in ("fixed", "filled"):
+            _add_dataset(file, name, array, trajectory.labels(name), stored.description)
             continue
-        labels = stored.dimensions
         if stored.layout == "triangle":
-            fixed, growing, chunks = array.shape[:-2], 2, _CHUNK
+            fixed, growing, chunks, labels = array.shape[:-2], 2, _CHUNK, stored.dimensions
             if trajectory.network.outputs > 1:
                 labels = [label.replace("time", "time, output") for label in labels]
         else:
-            fixed, growing, chunks = (), 1, (max(1, _CHUNK_NUMBERS // math.prod(array.shape[1:])),)
+            fixed, growing, chunks = (), 1, (max(1, _CHUNK_NUMBERS // max(math.prod(array.shape[1:]), 1)),)
+            labels = trajectory.labels(name)
         after = array.shape[len(fixed) + growing :]
+        largest, pieces = (*[None] * growing, *after), (*chunks, *after)
+        if stored.layout == "growing":
+            largest, pieces = (*largest[:-1], None), (1, 1, *after[1:-1], _CHUNK[0])
         _add_dataset(
             file,
             name,
             np.empty((*fixed, *[0] * growing, *after)),
             labels,
             stored.description,
-            maxshape=(*fixed, *[None] * growing, *after),
-            chunks=(*[1] * len(fixed), *chunks, *after),
+            maxshape=(*fixed, *largest),
+            chunks=(*[1] * len(fixed), *pieces),
             **_FILTERS,
         )
 
@@ -296,7 +300,9 @@ def _append(file, trajectory, rows):
     finished = trajectory.finished
     for name, array in trajectory.arrays().items():
         dataset, layout = file[name], trajectory.stored[name].layout
-        if layout == "rows":
+        if layout == "filled":
+            dataset[...] = array
+        elif layout in ("rows", "growing"):
             dataset.resize((finished, *array.shape[1:]))
             dataset[rows:] = array[rows:finished]
         elif layout == "triangle":
@@ -315,6 +321,8 @@ def _growth(trajectory, rows):
             outputs = trajectory.network.outputs
             slabs = _slabs(rows * outputs, trajectory.finished * outputs)
             numbers += math.prod(array.shape[:-2]) * sum(height * (stop + width) for _, stop in slabs)
+        elif trajectory.stored[name].layout == "growing":
+            numbers += (trajectory.finished - rows) * math.prod(array.shape[1:-1]) * (array.shape[-1] + _CHUNK[0])
         else:
             numbers += array[rows : trajectory.finished].size + 2 * _CHUNK_NUMBERS
     return 8 * numbers
@@ -387,7 +395,11 @@ def _read_triangle(dataset, finished, rows):
     return values
 
 
-_READERS = {"rows": _read_rows, "triangle": _read_triangle, "fixed": lambda dataset, finished, rows: dataset[:]}
+def _read_all(dataset, finished, rows):
+    return dataset[:]
+
+
+_READERS = {"rows": _read_rows, "growing": _read_rows, "triangle": _read_triangle, "fixed": _read_all, "filled": _read_all}
 
 
 def _read_ensemble(file):

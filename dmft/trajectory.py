@@ -29,8 +29,9 @@ class Stored:
 
     Arrays of fewer dimensions lack the last ones: those of networks with one output lack "output".
 
-    `layout` is "rows": the first axis is time; "triangle": the last two are time (times outputs), nothing above the diagonal;
-    "fixed": it does not grow.
+    `layout` is "rows": the first axis is time; "growing": so it is, and later rows are longer along the last axis, where earlier ones
+    are zero; "triangle": the last two are time (times outputs), nothing above the diagonal; "fixed": it does not grow; "filled": nor
+    does it, but its values come in the course of time.
     """
 
     dimensions: tuple
@@ -91,6 +92,10 @@ class Trajectory:
     def from_arrays(cls, arrays, **common):
         """The inverse of `arrays`."""
         return cls(**{name: arrays.get(name) for name in cls.stored}, **common)
+
+    def labels(self, name):
+        """Names of the dimensions of an array."""
+        return self.stored[name].dimensions[: getattr(self, name).ndim]
 
     @property
     def nbytes(self):

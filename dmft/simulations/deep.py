@@ -9,10 +9,11 @@ from functools import partial
 import numpy as np
 
 from .. import checks, losses
+from ..activations import resolve
 from ..data import Dataset
 from ..ensemble import FunctionEnsemble
 from ..specification import check_type
-from ..theories.shallow import DIVERGED, activation
+from ..theories.shallow import DIVERGED
 from ..training import GradientDescent, MinibatchSGD
 from .plan import Plan
 
@@ -105,7 +106,7 @@ def _train(network, data, training, width, loss, track, rank, stream, advance=la
         scales(network, width),
         points,
         samples,
-        activation(network),
+        resolve(network),
         lambda step, f: weights[step] * derivative(targets, f),
         training.learning_rates,
         rank,

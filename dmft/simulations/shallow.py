@@ -11,7 +11,8 @@ import numpy as np
 from .. import checks, limits, losses
 from ..ensemble import FunctionEnsemble
 from ..shallow_scaling import refuse_unstable, scaling
-from ..theories.shallow import DIVERGED, activation, check_problem, one_thread
+from ..theories.shallow import DIVERGED, check_problem
+from ..threads import one_thread
 from .plan import Plan
 
 OPTIONS = ("width", "loss", "track", "allow_unstable")
@@ -56,7 +57,7 @@ def _train(network, data, training, width, loss, track, scales, threads, stream,
     rates = (sigma * growth ** float(q) for q in network.q_etas)
     derivative, mean_loss = losses.derivative(limits.shallow(loss).derivation.loss.finite), losses.MEAN_LOSSES[loss]
     a, h = initial(np.random.default_rng(stream), width, data.points)
-    particles = Particles(a, h, data.points, samples, activation(network), threads=threads)
+    particles = Particles(a, h, data.points, samples, resolve(network), threads=threads)
     fixed = (np.sqrt(growth) - 1) * sigma * particles.sums().sum(axis=0) if network.corrected else np.zeros(len(data.points))
     weights = training.batch_weights(samples) * training.learning_rates[:, None]
     kernels_at = range(rows) if track == "kernels" else ()

@@ -15,16 +15,19 @@ from fractions import Fraction
 import numpy as np
 
 from .. import checks, losses
+from ..activations import resolve
 from ..data import Dataset
 from ..function_trajectory import FunctionTrajectory
 from ..parameterizations import parameterization
 from ..specification import check_type
 from ..training import GradientDescent, MinibatchSGD
+from ..threads import one_thread
 from ..trajectory import Status
-from .shallow import DIVERGED, activation, one_thread
+from .shallow import DIVERGED
 
 #: Methods and their options.
 METHODS = {"causal": ("loss", "samples", "rng", "initial_function")}
+ADAPTS_TO_MEMORY = False
 
 #: Sampled neurons per layer by default, and the independent systems among which they are divided, as only their spread is an honest error.
 SAMPLES = 2**15
@@ -120,7 +123,7 @@ def _integrable(network):
             "N(0, 1/m) between hidden layers, equal rates in all steps and no biases, and, rescaled or not, "
             f"{', '.join(map(repr, _INTEGRABLE))}"
         )
-    if name == "ip-llr" and activation(network).negative_slope is None:
+    if name == "ip-llr" and resolve(network).negative_slope is None:
         raise ValueError(
             f"activation must be positively homogeneous for 'ip-llr' ('relu', 'leaky_relu'), or its limit is random or trivial at L >= 3; "
             f"got {network.activation!r}. Take 'ip-bias' or 'hybrid-mup'"
@@ -140,7 +143,7 @@ _INTEGRABLE = {
 }
 
 
-def check(network, data, training, loss="mse", samples=SAMPLES, rng=0, initial_function=None):
+def check(network, data, training, method="causal", loss="mse", samples=SAMPLES, rng=0, initial_function=None):
     """Raise TypeError or ValueError, naming the argument, unless this theory covers the problem.
 
     Parameters
@@ -252,7 +255,7 @@ def _initial_function(network, points, equations, rng):
 def _kernels(network, points):
     from solvers.deep_kernel import initial_kernels
 
-    return initial_kernels(activation(network), points @ points.T, network.weight_scale, network.depth)
+    return initial_kernels(resolve(network), points @ points.T, network.weight_scale, network.depth)
 
 
 def tangent_kernel(network, data):
@@ -280,7 +283,7 @@ def _features(network, data, training, equations, initial, chi, samples, seed):
         march(
             data.points @ data.points.T,
             len(data.x),
-            activation(network),
+            resolve(network),
             network.weight_scale,
             network.depth,
             chi,

@@ -18,13 +18,15 @@ from ..trajectory import Status
 
 #: Methods and their options.
 METHODS = {"causal": (), "fixed-point": ("window", "tolerance", "max_sweeps", "damping", "anderson"), "reference": ()}
+#: Whether `march` takes a memory limit, to choose how to go about.
+ADAPTS_TO_MEMORY = False
 
 #: Marching stops where the test loss exceeds this multiple of the initial one; rich catapults that come back stay below
 #: (theory/deep_linear.md, section 7).
 DIVERGENCE_FACTOR = 1e3
 
 
-def check(network, data, training):
+def check(network, data, training, method="causal", **_):
     """Raise TypeError or ValueError, naming the argument, unless this theory covers the problem."""
     check_data(data)
     check_type("training", training, (GradientDescent, OnlineSGD, MinibatchSGD))

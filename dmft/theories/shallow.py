@@ -13,18 +13,21 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
-import threadpoolctl
 
 from .. import checks, limits, losses
+from ..activations import resolve
 from ..data import Dataset
 from ..function_trajectory import FunctionTrajectory
 from ..shallow_scaling import refuse_unstable, scaling
 from ..specification import check_type
+from ..threads import one_thread
 from ..training import GradientDescent, MinibatchSGD
 from ..trajectory import Status
 
 #: Methods and their options.
 METHODS = {"causal": ("loss", "width", "samples", "rng", "initial_function", "track")}
+#: Whether `march` takes a memory limit, to choose how to go about.
+ADAPTS_TO_MEMORY = False
 TRACKED = (None, "kernels")
 
 #: Particles by default, and the independent systems among which they are divided, as only their spread is an honest error.
@@ -45,7 +48,7 @@ def check_problem(network, data, training, loss, track):
     checks.choice("track", track, TRACKED)
 
 
-def check(network, data, training, loss="logistic", width=None, samples=SAMPLES, rng=0, initial_function=None, track=None):
+def check(network, data, training, method="causal", loss="logistic", width=None, samples=SAMPLES, rng=0, initial_function=None, track=None):
     """Raise TypeError or ValueError, naming the argument, unless this theory covers the problem.
 
     Parameters
@@ -80,7 +83,7 @@ def check(network, data, training, loss="logistic", width=None, samples=SAMPLES,
     scales = scaling(network, loss)
     if scales.limit is None:
         refuse_unstable(network, loss, "No limit exists; dmft.simulate trains such networks with allow_unstable=True")
-    if "w" in scales.limit.forgotten and activation(network).negative_slope is None:
+    if "w" in scales.limit.forgotten and resolve(network).negative_slope is None:
         raise ValueError(
             f"activation must be homogeneous ('leaky_relu', 'relu', 'linear') in the limit {scales.limit.name}, where initial input weights "
             f"are forgotten; got {network.activation!r}"
@@ -189,18 +192,11 @@ def _logits(network, scales, loss, width, initial):
     return _Logits(initial, initial_power * initial, factor, growth**scales.initial, growth**scales.logits, finite, finite)
 
 
-def activation(network):
-    """The `solvers.activations.Activation` of a network."""
-    from solvers.activations import ACTIVATIONS, leaky_relu
-
-    return leaky_relu(network.negative_slope) if network.activation == "leaky_relu" else ACTIVATIONS[network.activation]
-
-
 def gaussian_process(network, points, rng):
     """F0 at the points, shape (P + M,): Gaussian with covariance sigma*^2 d* E[phi phi]."""
     from solvers.gaussian import expectations
 
-    values, _ = expectations(activation(network), points @ points.T)
+    values, _ = expectations(resolve(network), points @ points.T)
     return network.sigma * math.sqrt(network.reference_width) * rng.multivariate_normal(np.zeros(len(points)), values, method="eigh")
 
 
@@ -210,7 +206,7 @@ def tangent_kernel(network, data, shares):
 
     points, samples = data.points, len(data.x)
     gram = points @ points.T
-    values, slopes = expectations(activation(network), gram)
+    values, slopes = expectations(resolve(network), gram)
     kernel = shares["a"] * values + shares["w"] * slopes * gram
     return network.sigma**2 * network.reference_width * kernel[:, :samples]
 
@@ -247,7 +243,7 @@ def _particles(network, data, scales, logits, weights, width, samples, seed, tra
     if "a" in forgotten:
         a[:] = 0.0
     march = particle_march(
-        Particles(a, h, data.points, len(data.x), activation(network), groups=REPLICAS, threads=len(os.sched_getaffinity(0))),
+        Particles(a, h, data.points, len(data.x), resolve(network), groups=REPLICAS, threads=len(os.sched_getaffinity(0))),
         scale,
         rates["a"],
         rates["w"],
@@ -259,17 +255,6 @@ def _particles(network, data, scales, logits, weights, width, samples, seed, tra
     )
     for state in one_thread(march):
         yield state.logits, state.error, None if state.kernels is None else logits.factor * sum(state.kernels)
-
-
-def one_thread(march):
-    """The same iterator, with BLAS on one thread inside, as its blocks are spread over threads already."""
-    controller = threadpoolctl.ThreadpoolController()
-    while True:
-        with controller.limit(limits=1):
-            state = next(march, None)
-        if state is None:
-            return
-        yield state
 
 
 def _recorded(network, data, training, logits, states, initial, options, scales):
