@@ -8,6 +8,7 @@ import pytest
 
 import dmft
 from dmft import losses
+from dmft.activations import resolve
 from dmft.parameterizations import NAMES
 from solvers import finite_deep
 from solvers.activations import ACTIVATIONS
@@ -206,7 +207,7 @@ def centred(network, data, training):
         deep.scales(network, WIDTH),
         data.points,
         len(data.x),
-        deep.activation(network),
+        resolve(network),
         lambda step, f: (f * (step > 0) - data.targets) / len(data.x),
         training.learning_rates,
         len(data.x),

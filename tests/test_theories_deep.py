@@ -9,6 +9,7 @@ from scipy import integrate, special
 
 import dmft
 from dmft.parameterizations import ABC, parameterization
+from dmft.activations import resolve
 from dmft.theories import deep, shallow
 from solvers import deep_feature
 
@@ -41,7 +42,7 @@ def chi_of(loss, y):
 
 def train(net, rates, m, rng, data=DATA, loss="mse", start=None):
     """Logits (T, P + M, C) of one network, its matrices dense and updates as factors; `start` replaces its initial function."""
-    abc, L, activation = net.abc, net.depth, shallow.activation(net)
+    abc, L, activation = net.abc, net.depth, resolve(net)
     matrices, scales = range(L + 1), [*[net.weight_scale] * L, 1.0]
 
     def power(exponent):
@@ -182,7 +183,7 @@ def sampled(net, rates, neurons, seeds, data=DATA, **options):
     """Means over systems and their errors, from the solver itself."""
     chi, gram = chi_of("mse", data.y), data.points @ data.points.T
     rates = np.repeat(np.array(rates)[:, None], net.depth + 1, axis=1)
-    arguments = gram, SAMPLES, shallow.activation(net), net.weight_scale, net.depth, lambda t, f: chi(f), rates, 1, neurons
+    arguments = gram, SAMPLES, resolve(net), net.weight_scale, net.depth, lambda t, f: chi(f), rates, 1, neurons
     return deep_feature.averaged([deep_feature.march(*arguments, seed, **options) for seed in seeds])
 
 
