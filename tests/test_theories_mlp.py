@@ -296,7 +296,7 @@ def test_files_and_resume(net, data, options, tmp_path, monkeypatch):
         np.testing.assert_array_equal(loaded.arrays()[name], array)
     longer = dataclasses.replace(RUN, steps=11)
     whole = solve(net, data, longer, **options)
-    monkeypatch.setattr(kernel_rows, "_BLOCK_SECONDS", 0.0)
+    monkeypatch.setattr(kernel_rows, "BLOCK_SECONDS", 0.0)
     resumed = dmft.resume(path, steps=11, progress=False)
     for trajectory in (resumed, dmft.load(path)):
         for name, array in whole.arrays().items():
@@ -319,7 +319,7 @@ def test_other_methods_and_networks_in_files(tmp_path):
 
 
 def test_interrupted_files_hold_the_rows_done(tmp_path, monkeypatch):
-    monkeypatch.setattr(kernel_rows, "_BLOCK_SECONDS", 0.0)
+    monkeypatch.setattr(kernel_rows, "BLOCK_SECONDS", 0.0)
     blocks = dmft.march(dmft.MLP(2, "tanh"), DATA, RUN, samples=256)
     for block in blocks:
         if block.finished == 4:

@@ -8,7 +8,7 @@ import pytest
 
 import dmft
 from dmft import Status
-from dmft.theories import shallow
+from dmft.theories import recording, shallow
 
 #: Exponents of every class, away from its boundaries, so that powers of the width act fast.
 CLASSES = {
@@ -369,7 +369,7 @@ def test_unstable_exponents_can_be_simulated():
 
 
 def test_steps_come_in_blocks_and_interruption_keeps_them(monkeypatch):
-    monkeypatch.setattr(shallow, "_BLOCK_SECONDS", 0.0)
+    monkeypatch.setattr(recording, "BLOCK_SECONDS", 0.0)
     blocks = list(dmft.march(net_of("N2"), DATA, RUN))
     assert [b.finished for b in blocks] == list(range(1, STEPS + 2))
     assert [b.status for b in blocks] == [Status.INTERRUPTED] * STEPS + [Status.COMPLETED]

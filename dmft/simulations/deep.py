@@ -13,7 +13,7 @@ from ..activations import resolve
 from ..data import Dataset
 from ..ensemble import FunctionEnsemble
 from ..specification import check_type
-from ..theories.shallow import DIVERGED
+from ..theories.recording import DIVERGED
 from ..training import GradientDescent, MinibatchSGD
 from .plan import Plan
 

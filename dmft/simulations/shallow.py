@@ -9,9 +9,11 @@ from functools import partial
 import numpy as np
 
 from .. import checks, limits, losses
+from ..activations import resolve
 from ..ensemble import FunctionEnsemble
 from ..shallow_scaling import refuse_unstable, scaling
-from ..theories.shallow import DIVERGED, check_problem
+from ..theories.recording import DIVERGED
+from ..theories.shallow import check_problem
 from ..threads import one_thread
 from .plan import Plan
 

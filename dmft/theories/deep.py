@@ -8,7 +8,6 @@ arXiv 2110.15596; arXiv 2011.14522.
 """
 
 import os
-import time
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -20,10 +19,9 @@ from ..data import Dataset
 from ..function_trajectory import FunctionTrajectory
 from ..parameterizations import parameterization
 from ..specification import check_type
-from ..training import GradientDescent, MinibatchSGD
 from ..threads import one_thread
-from ..trajectory import Status
-from .shallow import DIVERGED
+from ..training import GradientDescent, MinibatchSGD
+from .recording import DIVERGED, recorded
 
 #: Methods and their options.
 METHODS = {"causal": ("loss", "samples", "rng", "initial_function")}
@@ -32,7 +30,6 @@ ADAPTS_TO_MEMORY = False
 #: Sampled neurons per layer by default, and the independent systems among which they are divided, as only their spread is an honest error.
 SAMPLES = 2**15
 REPLICAS = 8
-_BLOCK_SECONDS = 0.2
 
 
 @dataclass(frozen=True)
@@ -236,7 +233,16 @@ def march(network, data, training, start=None, loss="mse", samples=SAMPLES, rng=
     else:
         states = _kernel(network, data, training, equations, initial, chi)
     seen = initial if equations.initial in ("gaussian process", "bias") else None
-    for trajectory in _recorded(network, data, training, states, seen, mean_loss, options, {"limit": equations.name}):
+    shape = (len(data.points), network.outputs)[: 1 + (network.outputs > 1)]
+    seen, report = None if seen is None else seen.reshape(shape), {"limit": equations.name}
+
+    def build(status, finished, arrays, elapsed):
+        took = {"elapsed": elapsed}
+        return FunctionTrajectory(
+            network, data, training, status, finished, initial_function=seen, options=options, report=report | took, **arrays
+        )
+
+    for trajectory in recorded(_rows(data, states, mean_loss, shape, report), training.steps + 1, build):
         if start is None or trajectory.finished > start.finished:
             yield trajectory
 
@@ -303,38 +309,20 @@ def _features(network, data, training, equations, initial, chi, samples, seed):
         yield f, error, {"dropped variance": float(dropped)} if dropped else {}
 
 
-def _recorded(network, data, training, states, initial, mean_loss, options, report):
-    """The trajectory of the states, in blocks."""
-    rows, points, samples = training.steps + 1, len(data.points), len(data.x)
-    shape = (points, network.outputs)[: 1 + (network.outputs > 1)]
-    arrays = {"function": shape, "function_error": shape, "loss": ()} | ({} if data.test_y is None else {"test_loss": ()})
-    arrays = {name: np.full((rows, *size), np.inf) for name, size in arrays.items()}
+def _rows(data, states, mean_loss, shape, report):
+    """Rows of the trajectory, up to divergence; `report` is updated."""
+    samples = len(data.x)
     test_targets = None if data.test_y is None else data.test_y.reshape(len(data.test_y), -1)
-    initial = None if initial is None else initial.reshape(shape)
-
-    def trajectory(status, finished):
-        shown = finished if status is Status.INTERRUPTED else rows
-        shown = {name: array[:shown] for name, array in arrays.items()}
-        took = {"elapsed": time.perf_counter() - began}
-        return FunctionTrajectory(
-            network, data, training, status, finished, initial_function=initial, options=options, report=report | took, **shown
-        )
-
-    began = shown = time.perf_counter()
-    with np.errstate(over="ignore", invalid="ignore"):
-        for t in range(rows):
-            try:
-                f, error, more = next(states)
-            except FloatingPointError:
-                f = np.inf
-            if not np.all(np.abs(f) < DIVERGED):
-                yield trajectory(Status.DIVERGED, t)
-                return
-            report |= more
-            arrays["function"][t], arrays["function_error"][t] = f.reshape(shape), np.broadcast_to(error, f.shape).reshape(shape)
-            arrays["loss"][t] = mean_loss(data.targets, f[:samples])
-            if test_targets is not None:
-                arrays["test_loss"][t] = mean_loss(test_targets, f[samples:])
-            if t + 1 == rows or time.perf_counter() - shown > _BLOCK_SECONDS:
-                yield trajectory(Status.COMPLETED if t + 1 == rows else Status.INTERRUPTED, t + 1)
-                shown = time.perf_counter()
+    while True:
+        try:
+            f, error, more = next(states)
+        except (StopIteration, FloatingPointError):
+            return
+        if not np.all(np.abs(f) < DIVERGED):
+            return
+        report |= more
+        row = {"function": f.reshape(shape), "function_error": np.broadcast_to(error, f.shape).reshape(shape)}
+        row["loss"] = mean_loss(data.targets, f[:samples])
+        if test_targets is not None:
+            row["test_loss"] = mean_loss(test_targets, f[samples:])
+        yield row

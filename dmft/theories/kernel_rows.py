@@ -8,8 +8,7 @@ import numpy as np
 from .. import losses
 from ..kernel_trajectory import KernelTrajectory
 from ..trajectory import Status
-
-_BLOCK_SECONDS = 0.2
+from .recording import BLOCK_SECONDS
 
 
 class Kernels(NamedTuple):
@@ -149,7 +148,7 @@ def recorded(network, data, training, rows, preactivation_times=(), **common):
             if not kept:
                 kept["preactivations"] = np.full((len(preactivation_times), *row.preactivations.shape), np.inf)
             kept["preactivations"][preactivation_times.index(t)] = row.preactivations
-        if t + 1 == count or time.perf_counter() - shown > _BLOCK_SECONDS:
+        if t + 1 == count or time.perf_counter() - shown > BLOCK_SECONDS:
             yield trajectory(Status.COMPLETED if t + 1 == count else Status.INTERRUPTED, t + 1)
             shown = time.perf_counter()
     if t + 1 < count:

@@ -8,7 +8,6 @@ arXiv 2006.06574.
 
 import math
 import os
-import time
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -22,7 +21,7 @@ from ..shallow_scaling import refuse_unstable, scaling
 from ..specification import check_type
 from ..threads import one_thread
 from ..training import GradientDescent, MinibatchSGD
-from ..trajectory import Status
+from .recording import DIVERGED, recorded
 
 #: Methods and their options.
 METHODS = {"causal": ("loss", "width", "samples", "rng", "initial_function", "track")}
@@ -33,9 +32,6 @@ TRACKED = (None, "kernels")
 #: Particles by default, and the independent systems among which they are divided, as only their spread is an honest error.
 SAMPLES = 2**16
 REPLICAS = 8
-_BLOCK_SECONDS = 0.2
-#: Normalised logits of this size count as infinite.
-DIVERGED = 1e100
 
 
 def check_problem(network, data, training, loss, track):
@@ -138,7 +134,17 @@ def march(
     weights = training.batch_weights(len(data.x)) * training.learning_rates[:, None]
     solver = _particles if scales.evolves else _kernel
     states = solver(network, data, scales, logits, weights, width, samples, particle_seed, track)
-    for trajectory in _recorded(network, data, training, logits, states, initial, options, scales):
+    name = f"{scales.limit.name}, initialization-corrected" if network.corrected else scales.limit.name
+    report = {"limit": name, "normalisation": f"logits R^-({scales.logits:g}), tangent kernel R^-({scales.kernel:g})"}
+
+    def build(status, finished, arrays, elapsed):
+        took = {"elapsed": elapsed}
+        return FunctionTrajectory(
+            network, data, training, status, finished, initial_function=initial, options=options, report=report | took, **arrays
+        )
+
+    rows = _rows(data, logits, states, loss, width is not None or scales.logits == 0, track)
+    for trajectory in recorded(rows, training.steps + 1, build):
         if start is None or trajectory.finished > start.finished:
             yield trajectory
 
@@ -257,43 +263,19 @@ def _particles(network, data, scales, logits, weights, width, samples, seed, tra
         yield state.logits, state.error, None if state.kernels is None else logits.factor * sum(state.kernels)
 
 
-def _recorded(network, data, training, logits, states, initial, options, scales):
-    """The trajectory of the states, in blocks."""
-    rows, points, samples = training.steps + 1, len(data.points), len(data.x)
-    finite_logits = options["width"] is not None or scales.logits == 0
-    mean_loss = losses.MEAN_LOSSES[options["loss"]]
-    arrays = {"function": (points,), "function_error": (points,)}
-    if finite_logits:
-        arrays |= {"loss": ()} | ({} if data.test_y is None else {"test_loss": ()})
-    if options["track"] == "kernels":
-        arrays["tangent_kernel"] = (points, samples)
-    arrays = {name: np.full((rows, *shape), np.inf) for name, shape in arrays.items()}
-    name = f"{scales.limit.name}, initialization-corrected" if network.corrected else scales.limit.name
-    report = {"limit": name, "normalisation": f"logits R^-({scales.logits:g}), tangent kernel R^-({scales.kernel:g})"}
-
-    def trajectory(status, finished):
-        shown = finished if status is Status.INTERRUPTED else rows
-        shown = {name: array[:shown] for name, array in arrays.items()}
-        took = {"elapsed": time.perf_counter() - began}
-        return FunctionTrajectory(
-            network, data, training, status, finished, initial_function=initial, options=options, report=report | took, **shown
-        )
-
-    began = shown = time.perf_counter()
-    with np.errstate(over="ignore", invalid="ignore"):
-        for t, (g, error, kernel) in enumerate(states):
-            function = logits.at(g)
-            if not np.all(np.abs(function) < DIVERGED):
-                yield trajectory(Status.DIVERGED, t)
-                return
-            arrays["function"][t], arrays["function_error"][t] = function, logits.factor * error
-            if finite_logits:
-                z = logits.amplitude * function
-                arrays["loss"][t] = mean_loss(data.y, z[:samples])
-                if data.test_y is not None:
-                    arrays["test_loss"][t] = mean_loss(data.test_y, z[samples:])
-            if kernel is not None and "tangent_kernel" in arrays:
-                arrays["tangent_kernel"][t] = kernel
-            if t + 1 == rows or time.perf_counter() - shown > _BLOCK_SECONDS:
-                yield trajectory(Status.COMPLETED if t + 1 == rows else Status.INTERRUPTED, t + 1)
-                shown = time.perf_counter()
+def _rows(data, logits, states, loss, finite_logits, track):
+    """Rows of the trajectory, up to divergence."""
+    mean_loss, samples = losses.MEAN_LOSSES[loss], len(data.x)
+    for g, error, kernel in states:
+        function = logits.at(g)
+        if not np.all(np.abs(function) < DIVERGED):
+            return
+        row = {"function": function, "function_error": np.broadcast_to(logits.factor * error, function.shape)}
+        if finite_logits:
+            z = logits.amplitude * function
+            row["loss"] = mean_loss(data.y, z[:samples])
+            if data.test_y is not None:
+                row["test_loss"] = mean_loss(data.test_y, z[samples:])
+        if track == "kernels":
+            row["tangent_kernel"] = kernel
+        yield row
