@@ -112,7 +112,8 @@ class CoordinateCheck:
             f"Coordinate check: {verdict}",
             f"  {self.network}",
             f"  widths {', '.join(map(str, self.widths))}, {self.seeds} seeds each, P = {len(self.data.x)}, loss {self.loss!r}",
-            f"  slope: of log size against log width, with a correction m^(-1/2); PASS: |slope - derived| <= {self.threshold:g} s.e. + {ALLOWANCE};",
+            f"  PASS: |slope - derived| <= {self.threshold:g} s.e. + {ALLOWANCE}",
+            "  slope: of log size against log width, with a correction m^(-1/2)",
             "  plain: without the correction; '?': an exponent 1/2 away would pass as well, take more seeds or larger widths",
             "",
             f"  step  {'signal':<13}layer  derived    slope     s.e.    plain",
@@ -134,8 +135,9 @@ def coordinate_check(
     """Train networks of several widths and hold the sizes of their signals against the derived powers of the width.
 
     What is derived is `network.abc.analyze` of its activation; nothing is fitted to agree with it. Exponents are those of generic
-    problems, and those from which logits have grown with the width are left out. On a few samples a coincidence can make a coefficient nearly zero, and the fit then shows the exponent of the next term:
-    deep relu networks map all inputs to nearly the same direction, so that the updates of labels with mean zero cancel.
+    problems, and those from which logits have grown with the width are left out. On a few samples a coincidence can make a coefficient
+    nearly zero, and the fit then shows the exponent of the next term: deep relu networks map all inputs to nearly the same direction,
+    so that the updates of labels with mean zero cancel.
 
     Parameters
     ----------
@@ -173,8 +175,9 @@ def coordinate_check(
     seeds, threshold = checks.integer("seeds", seeds, 2), checks.positive("threshold", threshold)
     last = max(1, steps[-1])
     if last > min(2, training.steps):
-        raise ValueError(f"steps must be at most 2, as exponents are derived so far, and training.steps = {training.steps}; got {steps[-1]}")
-    data, training = replace(data, test_x=None, test_y=None), replace(training, steps=last, learning_rate=training.learning_rates[:last])
+        raise ValueError(f"steps must be at most 2, so far exponents are derived, and training.steps = {training.steps}; got {steps[-1]}")
+    data = replace(data, test_x=None, test_y=None)
+    training = replace(training, steps=last, learning_rate=training.learning_rates[:last])
     root = checks.seed_sequence("rng", rng)
     streams = [np.random.SeedSequence(root.entropy, spawn_key=(*root.spawn_key, width)) for width in widths]
     options = {"seeds": seeds, "loss": loss, "track": "coordinates", "progress": progress, "workers": workers}
@@ -203,7 +206,7 @@ def _analyzed(network):
 
 
 def _covered(exponents, depth):
-    """Exponents as long as the derivative of the loss by the logits is of order one, as is assumed: not once they have grown with the width."""
+    """Exponents as long as the derivative of the loss by the logits is of order one, as assumed: not once these grow with the width."""
     growing = [step for signal, _, step in exponents if signal == "f" and exponents["f", depth + 1, step] > 0]
     end = min(growing, default=math.inf)
     return {key: value for key, value in exponents.items() if key[2] < end or (key[2] == end and key[0] != "dh")}

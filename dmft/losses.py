@@ -37,7 +37,7 @@ def check(loss, data):
 
 
 def derivative(expression):
-    """Function (y, z) of the derivative of a loss, given by `derivations.losses` as a sympy expression; outputs are the last axis of a softmax."""
+    """Function (y, z) of the derivative of a loss, given by `derivations.losses` as a sympy expression; a softmax is over the last axis."""
     import sympy
 
     from derivations.losses import LABEL, LOGIT

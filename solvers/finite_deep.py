@@ -2,15 +2,16 @@
 
     h^1 = W^1 x + v^1,  h^l = W^l phi(h^{l-1}) + v^l,  f = W^{L+1} phi(h^L) + v^{L+1},
 
-    W^l = A_l U^l + M_l 1 1^T + changes,  v^l = B_l u^l + changes,  U, u Gaussian,  Delta W^l = -eta E_l dLoss/dW^l,  Delta v^l = -eta e_l dLoss/dv^l
+    W^l = A_l U^l + M_l 1 1^T + changes,  v^l = B_l u^l + changes,  U, u Gaussian,
+    Delta W^l = -eta E_l dLoss/dW^l,  Delta v^l = -eta e_l dLoss/dv^l
 
-with numbers A_l ... e_l (`Scales`) that carry every power of the width. Only they distinguish parameterizations: with W^l = m^(-a_l) w^l they are
-A_l ~ m^(-a_l-b_l) and E_l = m^(-2a_l-c_l). Source: theory/deep_parameterizations.md, section 1; arXiv 2110.15596; arXiv 2011.14522.
+with numbers A_l ... e_l (`Scales`) that carry every power of the width. Only they distinguish parameterizations: with W^l = m^(-a_l) w^l
+they are A_l ~ m^(-a_l-b_l) and E_l = m^(-2a_l-c_l). Source: theory/deep_parameterizations.md, section 1; arXiv 2110.15596, 2011.14522.
 
-A signal is an (n, m) array, one row per input. The gradient of a matrix by the P samples of a batch has rank P, so a hidden matrix is kept as its
-initial Gaussians and the factors of its changes (`LowRankMatrix`): a step costs two products of a matrix with P vectors and, at small P, is bound by
-the memory traffic of reading U^l twice. All is in double precision, as single precision would end the exact identities between
-parameterizations at 1e-6, where differences that vanish with the width are still of interest.
+A signal is an (n, m) array, one row per input. The gradient of a matrix by the P samples of a batch has rank P, so a hidden matrix is kept
+as its initial Gaussians and the factors of its changes (`LowRankMatrix`): a step costs two products of a matrix with P vectors and, at
+small P, is bound by the memory traffic of reading U^l twice. All is in double precision: single
+precision would end the exact identities between parameterizations at 1e-6.
 """
 
 from collections.abc import Sequence
@@ -166,7 +167,7 @@ class _Network:
             self.slopes.append(slope)
 
     def backward(self, chi):
-        """Derivatives of the loss by the preactivations of layers 1 ... L + 1 at the samples where `chi`, that by the logits, is not zero."""
+        """Derivatives of the loss by the preactivations of layers 1 ... L + 1, where `chi`, that by the logits, is not zero."""
         self.rows = np.flatnonzero(chi.any(axis=1))
         self.dh = [chi[self.rows]]
         for layer in reversed(range(len(self.x))):

@@ -36,7 +36,8 @@ def problem(outputs=1, samples=5, test=3, seed=2):
     rng = np.random.default_rng(seed)
     x = rng.standard_normal((samples + test, 6))
     x /= np.linalg.norm(x, axis=1, keepdims=True)
-    y = np.where(rng.random(samples + test) < 0.7, 1.0, -1.0) if outputs == 1 else np.eye(outputs)[rng.integers(outputs, size=samples + test)]
+    signs, classes = np.where(rng.random(samples + test) < 0.7, 1.0, -1.0), rng.integers(outputs, size=samples + test)
+    y = signs if outputs == 1 else np.eye(outputs)[classes]
     return dmft.Dataset(x[:samples], y[:samples], x[samples:], y[samples:])
 
 
@@ -58,8 +59,8 @@ def chi(loss, y, f):
     return -y / (1 + np.exp(y * f)) if loss == "logistic" else np.exp(f) / np.exp(f).sum(axis=1, keepdims=True) - y
 
 
-def twin(network, data, training, loss, width=WIDTH, center_first=False):
-    """Logits before every step, shape (T, P + M, C); W = m^(-a) w with gradient steps on w. `center_first`: chi of the first step at f = 0."""
+def twin(network, data, training, loss, width=WIDTH):
+    """Logits before every step, shape (T, P + M, C); W = m^(-a) w with gradient steps on w."""
     abc, depth, samples = network.abc, network.depth, len(data.x)
     rng = np.random.default_rng(np.random.SeedSequence(SEED, spawn_key=(0,)))
     shapes = [(width, data.x.shape[1]), *[(width, width)] * (depth - 1), (network.outputs, width)]
@@ -82,8 +83,7 @@ def twin(network, data, training, loss, width=WIDTH, center_first=False):
         functions.append(h[-1])
         if t == training.steps:
             return np.array(functions)
-        seen = 0 * h[-1] if center_first and t == 0 else h[-1]
-        back = training.batch_weights(samples)[t][:, None] * chi(loss, data.targets, seen[:samples])
+        back = training.batch_weights(samples)[t][:, None] * chi(loss, data.targets, h[-1][:samples])
         for k in reversed(range(depth + 1)):
             eta, dh, late = training.learning_rates[t], back, t > 0
             if k:
@@ -142,7 +142,7 @@ def test_any_rank_gives_the_same(rank, monkeypatch):
 
 @pytest.mark.parametrize("parameterization", [*NAMES[1:], WILD], ids=[*NAMES[1:], "wild"])
 def test_abc_symmetry(parameterization):
-    """Multipliers, weights and rates apart or not: all is the same at every step, in the simulation and in the twin that keeps them apart."""
+    """Multipliers, weights and rates moved: nothing changes at any step, here and in the twin that keeps them apart."""
     network, data = dmft.DeepNet(DEPTH, parameterization, "tanh"), problem()
     moved = dataclasses.replace(network, parameterization=network.abc.rescaled(("1/2", "-3/4", "1/8", 1)))
     found = simulate(network, data).function

@@ -43,7 +43,8 @@ def check_problem(network, data, training, loss):
     for name in ("momentum", "weight_decay"):
         if getattr(training, name):
             raise ValueError(
-                f"{name} must be 0 for a DeepNet: its exponents say how plain gradient steps scale with the width; got {getattr(training, name)}"
+                f"{name} must be 0 for a DeepNet, whose exponents say how plain gradient steps scale with the width; "
+                f"got {getattr(training, name)}"
             )
     losses.check_outputs(loss, data, network.outputs)
 
@@ -85,7 +86,8 @@ def _check_memory(network, data, training, width, rank, workers):
     needed, limit = 8 * workers * (hidden + width * data.x.shape[1] + signals), checks.machine_memory()
     if needed > limit:
         raise ValueError(
-            f"width = {width} with {workers} worker(s) needs {needed / 2**30:.1f} GiB, above this machine's limit of {limit / 2**30:.1f} GiB. "
+            f"width = {width} with {workers} worker(s) needs {needed / 2**30:.1f} GiB, "
+            f"above this machine's limit of {limit / 2**30:.1f} GiB. "
             "Take a smaller width, fewer points or steps, or fewer workers"
         )
 
