@@ -1,7 +1,5 @@
 """Deep networks in integrable parameterizations (IP): Hajjar, Chizat and Giraud, arXiv 2110.15596."""
 
-from fractions import Fraction
-
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.lines import Line2D
@@ -17,8 +15,10 @@ _MARKERS = "sovD^P"
 _DASHED = (0, (4, 2))
 _NAMES = {"mup": "µP", "hybrid-mup": "hybrid µP", "ip-llr": "IP-LLR"}
 _OF_NAME = {"mup": "#0072B2", "hybrid-mup": "#009E73", "ip-llr": "#D55E00"}
+#: Of digits that ReLU networks tell apart within some tens of steps, more of one than of the other among the first samples.
+_CLASSES = (4, 9)
 #: By activation: what it is, and a first learning rate that is large, but at which muP does not diverge.
-_ACTIVATIONS = {"relu": ("ReLU", 6.0), "tanh": ("tanh", 8.0), "gelu": ("GELU", 1.0)}
+_ACTIVATIONS = {"relu": ("ReLU", 6.0), "tanh": ("tanh", 8.0), "gelu": ("GELU", 0.6)}
 
 
 def vanishing(
@@ -38,7 +38,10 @@ def vanishing(
             exponents = net.abc.analyze(net.activation).exponents
             logits = np.array([dmft.simulate(net, data, first, width=m, seeds=seeds, progress=False).predictions for m in widths])
             for ax, values, key in ((start, logits[:, :, 0], ("f", 0)), (moved, logits[:, :, 1] - logits[:, :, 0], ("change of f", 1))):
-                _draw_power(ax, widths, root_mean_square(values), exponents[key[0], depth + 1, key[1]], colour, marker, f"$L = {depth}$")
+                sizes, power = root_mean_square(values), exponents[key[0], depth + 1, key[1]]
+                _draw_power(ax, widths, sizes, power, colour, marker, f"$L = {depth}$")
+                end = widths[-1], np.exp(np.log(sizes[-1]).mean())
+                ax.annotate(f"${power}$", end, (7, 0), textcoords="offset points", va="center", color=colour)
             _draw_training(losses, dmft.simulate(net, data, run, width=widths[-2], seeds=_few(seeds), progress=False).loss, colour)
             _draw_limit(losses, dmft.solve(net, data, run, samples=neurons, progress=False), colour)
         for width, colour in zip(widths, plt.get_cmap("viridis")(np.linspace(0.0, 0.9, len(widths)))):
@@ -70,15 +73,14 @@ def _draw_power(ax, widths, sizes, power, colour, marker, label):
     style = dict(color=colour, markerfacecolor="white", markeredgewidth=0.9, elinewidth=0.9, capsize=2.0, capthick=0.9)
     ax.errorbar(widths, mean, spread, fmt=marker, label=label, zorder=2, **style)
     ax.plot(widths, mean[-1] * (widths / widths[-1]) ** float(power), color=colour, linestyle=_DASHED, linewidth=0.9, zorder=1)
-    ax.annotate(f"${power}$", (widths[-1], mean[-1]), (7, 0), textcoords="offset points", va="center", color=colour)
     ax.set(yscale="log", xlabel="width $m$")
     ax.set_xscale("log", base=2)
 
 
-def _draw_training(ax, losses, colour, label=None):
+def _draw_training(ax, losses, colour, label=None, linewidth=1.1):
     """Mean over seeds of functions of time, with a band of its standard error."""
     mean, error = losses.mean(axis=0), losses.std(axis=0, ddof=1) / np.sqrt(len(losses))
-    ax.plot(mean, color=colour, linewidth=1.1, alpha=0.7, label=label, zorder=2)
+    ax.plot(mean, color=colour, linewidth=linewidth, alpha=0.7, label=label, zorder=2)
     ax.fill_between(range(len(mean)), mean - error, mean + error, color=colour, alpha=0.2, linewidth=0, zorder=1)
 
 
@@ -87,32 +89,36 @@ def _draw_limit(ax, trajectory, colour, label=None):
 
 
 def large_first_step(
-    depth=4, width=1024, widths=tuple(2**k for k in range(6, 12)), seeds=6, steps=60, learning_rate=0.2, samples=16, neurons=2**12
+    depth=4, width=1024, widths=tuple(2**k for k in range(6, 12)), seeds=4, steps=80, learning_rate=0.2, samples=16, neurons=2**12
 ):
     """Training with a large first step in IP-LLR, hybrid muP and muP for three activations, and what that step does in IP-LLR.
 
     Above: training losses at the same learning rates, mean over seeds with a band of its standard error, and the limits as dashed lines; of IP-LLR
-    that is hybrid muP for ReLU only. Below: changes of preactivations and logits in the first step; the derived powers of the width (dashed, in brackets)
-    are zero in all layers for ReLU only.
+    that is hybrid muP for ReLU only. Below: changes of preactivations and logits in the first step; fitted powers of the width with the
+    derived ones in brackets, which are zero in all layers for ReLU only.
     """
-    data = dmft.datasets.binary_digits(samples=samples)
+    data = dmft.datasets.binary_digits(_CLASSES, samples=samples)
     with plt.style.context(plot.STYLE):
         figure, rows = plt.subplots(2, len(_ACTIVATIONS), figsize=(7.4, 5.2), sharey="row")
         for (losses, moved), (activation, (title, first)) in zip(rows.T, _ACTIVATIONS.items()):
             run = _schedule(first, learning_rate, steps)
             for name, colour in _OF_NAME.items():
                 net = dmft.DeepNet(depth, name, activation)
-                _draw_training(losses, dmft.simulate(net, data, run, width=width, seeds=seeds, progress=False).loss, colour)
+                networks = dmft.simulate(net, data, run, width=width, seeds=seeds, progress=False)
+                _draw_training(losses, networks.loss, colour, linewidth=2.4 if name == "hybrid-mup" else 1.1)
                 if name != "ip-llr":
                     _draw_limit(losses, dmft.solve(net, data, run, samples=neurons, progress=False), colour)
-            losses.set(title=title, xlabel="gradient step $t$", yscale="log", ylim=(3e-3, 60.0))
+            losses.set(title=f"{title}, first rate ${first:g}$, later ${learning_rate:g}$", xlabel="gradient step $t$", yscale="log")
+            losses.set_xscale("function", functions=(np.sqrt, np.square))
+            losses.set_xticks([tick for tick in (0, 1, 5, 10, 20, 40, 80) if tick <= steps])
             check = dmft.coordinate_check(
-                dmft.DeepNet(depth, "ip-llr", activation), data, run, widths=widths, seeds=2 * seeds, steps=(1,), progress=False
+                dmft.DeepNet(depth, "ip-llr", activation), data, run, widths=widths, seeds=3 * seeds, steps=(1,), progress=False
             )
             plot.coordinates(check, ax=moved)
             moved.set_title("")
-        rows[0, 0].set_ylabel("training loss")
-        rows[1, 0].set_ylabel("change in the first step (rms)")
+            moved.legend(loc="lower left")
+        rows[0, 0].set(ylabel="training loss", ylim=(3e-3, 50.0))
+        rows[1, 0].set(ylabel="change of $h$ and $f$ in the first step, IP-LLR", ylim=(5e-6, 3.0))
         for ax in rows[1, 1:]:
             ax.set_ylabel("")
         handles = [Line2D([], [], color=colour, alpha=0.7, label=_NAMES[name]) for name, colour in _OF_NAME.items()]
@@ -126,14 +132,14 @@ def _schedule(first, later, steps):
 
 
 def convergence(
-    depth=3, widths=tuple(2**k for k in range(6, 12)), seeds=16, times=(1, 2, 4), learning_rates=(6.0, 0.2), samples=16, neurons=2**16
+    depth=3, widths=tuple(2**k for k in range(8, 13)), seeds=12, times=(1, 2, 4), learning_rates=(6.0, 0.2), samples=16, neurons=2**16
 ):
     """Convergence of IP-LLR to hybrid muP of equal initial weights, and of both to their limit, with the width; muP stays apart.
 
     Geometric means over seeds of the root mean square over samples. Slopes are means over seeds with their standard error; dashed lines have
     the power -1/2 of fluctuations, or 0.
     """
-    data, run = dmft.datasets.binary_digits(samples=samples), _schedule(*learning_rates, times[-1])
+    data, run = dmft.datasets.binary_digits(_CLASSES, samples=samples), _schedule(*learning_rates, times[-1])
     logits = {
         name: np.array(
             [dmft.simulate(dmft.DeepNet(depth, name), data, run, width=m, seeds=seeds, progress=False).predictions for m in widths]
@@ -143,18 +149,20 @@ def convergence(
     limit = dmft.solve(dmft.DeepNet(depth, "hybrid-mup"), data, run, samples=neurons, progress=False).predictions
     with plt.style.context(plot.STYLE):
         figure, (paired, single) = plt.subplots(1, 2, figsize=(6.8, 3.1), sharey=True)
-        for t, colour, marker in zip(times, _COLOURS[3:], _MARKERS):
+        for t, colour, marker in zip(times, ("#CC79A7", "#E69F00", "#000000"), "sD^"):
             apart = root_mean_square(logits["ip-llr"][:, :, t] - logits["hybrid-mup"][:, :, t])
-            _draw_fit(paired, widths, apart, "-1/2", colour, marker, f"hybrid µP, $t = {t}$")
+            _draw_fit(paired, widths, apart, -0.5, colour, marker, f"hybrid µP, $t = {t}$")
         apart = root_mean_square(logits["ip-llr"][:, :, times[-1]] - logits["mup"][:, :, times[-1]])
-        _draw_fit(paired, widths, apart, "0", _OF_NAME["mup"], "o", f"µP, $t = {times[-1]}$")
+        _draw_fit(paired, widths, apart, 0.0, _OF_NAME["mup"], "o", f"µP, $t = {times[-1]}$")
         for (name, colour), marker in zip(_OF_NAME.items(), "oDv"):
             apart = root_mean_square(logits[name][:, :, times[-1]] - limit[times[-1]])
-            _draw_fit(single, widths, apart, "0" if name == "mup" else "-1/2", colour, marker, _NAMES[name])
+            _draw_fit(single, widths, apart, 0.0 if name == "mup" else -0.5, colour, marker, _NAMES[name])
         paired.set(title="IP-LLR and others from equal Gaussians", ylabel="rms difference of logits")
         single.set(title=f"networks and the limit of IP-LLR, $t = {times[-1]}$")
         for ax in (paired, single):
+            ax.plot([], [], color="0.3", linestyle=_DASHED, linewidth=0.9, label="powers $0$ and $-1/2$")
             ax.legend(loc="lower left")
+        paired.set_ylim(bottom=5e-4)
     return figure
 
 
@@ -162,7 +170,7 @@ def _draw_fit(ax, widths, sizes, power, colour, marker, label):
     """As `_draw_power`, the label with the slope of log size against log width: mean over seeds and its standard error."""
     slopes = np.polyfit(np.log(widths), np.log(sizes), 1)[0]
     error = slopes.std(ddof=1) / np.sqrt(len(slopes))
-    _draw_power(ax, widths, sizes, Fraction(power), colour, marker, rf"{label}: ${slopes.mean():.2f} \pm {error:.2f}$")
+    _draw_power(ax, widths, sizes, power, colour, marker, rf"{label}: ${slopes.mean():.2f} \pm {error:.2f}$")
 
 
 def polytope(depth=3):
