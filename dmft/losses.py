@@ -12,7 +12,6 @@ MEAN_LOSSES = {
     "mse": lambda y, z: ((y - z) ** 2).mean(axis=-1),
 }
 
-
 #: The same at labels and logits of shape (P, C), the mean being over the P samples; "mse" is summed over outputs.
 _OUTPUT_LOSSES = {
     "logistic": lambda y, z: np.logaddexp(0.0, -y * z).mean(),
@@ -20,20 +19,6 @@ _OUTPUT_LOSSES = {
     "mse": lambda y, z: ((y - z) ** 2).sum(axis=-1).mean(),
     "softmax": lambda y, z: (special.logsumexp(z, axis=-1) - (y * z).sum(axis=-1)).mean(),
 }
-
-
-def check(loss, data):
-    """Raise ValueError unless `loss` is known and the labels of a `Dataset` fit it."""
-    if loss == "softmax":
-        raise ValueError(f"loss must be one of {', '.join(map(repr, MEAN_LOSSES))}; 'softmax' needs several outputs, and a ShallowNet has one")
-    checks.choice("loss", loss, tuple(MEAN_LOSSES))
-    for name, labels in (("y", data.y), ("test_y", data.test_y)):
-        if labels is None:
-            continue
-        if labels.ndim != 1:
-            raise ValueError(f"{name} must have shape (P,), as a ShallowNet has one output; got {labels.shape}")
-        if loss != "mse" and not np.all(np.abs(labels) == 1):
-            raise ValueError(f"{name} must be -1 or +1 for loss={loss!r}; got {labels[np.abs(labels) != 1][0]:g}. Other labels: loss='mse'")
 
 
 def derivative(expression):
@@ -51,7 +36,7 @@ def derivative(expression):
     return evaluated
 
 
-def check_outputs(loss, data, outputs):
+def check(loss, data, outputs):
     """Raise ValueError unless `loss` is known and the labels of a `Dataset` fit it in a network with this number of outputs."""
     checks.choice("loss", loss, tuple(_OUTPUT_LOSSES))
     if loss == "softmax" and outputs == 1:

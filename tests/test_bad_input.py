@@ -82,11 +82,11 @@ CONSTRUCTORS = {
 
 #: solve, march, memory_estimate and simulate check a problem in the same way
 PROBLEMS = {
-    "network": ((2, DATA, RUN), TypeError, "network must be a DeepLinear or ShallowNet or DeepNet; got int"),
+    "network": ((2, DATA, RUN), TypeError, "network must be a DeepLinear or ShallowNet or .*; got int"),
     "data array": ((NET, np.ones((3, 2)), RUN), TypeError, "data must be a GaussianData or StructuredData; got ndarray"),
     "data set": ((NET, PAIR, RUN), TypeError, "data must be .*; got Dataset"),
     "training": ((NET, DATA, 0.1), TypeError, "training must be a GradientDescent or OnlineSGD or MinibatchSGD; got float"),
-    "arguments exchanged": ((DATA, NET, RUN), TypeError, "network must be a DeepLinear or ShallowNet or DeepNet; got GaussianData"),
+    "arguments exchanged": ((DATA, NET, RUN), TypeError, "network must be a DeepLinear or ShallowNet or .*; got GaussianData"),
     "two passes": ((NET, DATA, SGD(0.1, 5)), ValueError, "sample_ratio must be math.inf or at least .* = 5 .*; got 1.5"),
     "subsets of infinity": ((NET, dmft.GaussianData(), BATCHES(0.1, 5)), ValueError, "sample_ratio must be finite .*; got inf"),
     "overlap for other outputs": (

@@ -392,7 +392,7 @@ BAD = {
     "online": (lambda: solve(net_of("N2"), run=dmft.OnlineSGD(0.1, 3)), TypeError, "training must be a GradientDescent or MinibatchSGD"),
     "momentum": (lambda: solve(net_of("N2"), run=dmft.GradientDescent(0.1, 3, momentum=0.5)), ValueError, "momentum and weight_decay must be 0"),
     "loss": (lambda: solve(net_of("N2"), loss="l1"), ValueError, "loss must be one of 'logistic', 'hinge', 'mse'"),
-    "softmax": (lambda: solve(net_of("N2"), loss="softmax"), ValueError, "'softmax' needs several outputs"),
+    "softmax": (lambda: solve(net_of("N2"), loss="softmax"), ValueError, "loss='softmax' needs a network with outputs >= 2"),
     "labels": (lambda: solve(net_of("N2"), data=dmft.Dataset(DATA.x, 0.5 * DATA.y)), ValueError, "y must be -1 or \\+1 for loss='logistic'"),
     "samples": (lambda: solve(net_of("M2"), samples=100), ValueError, "samples must be a multiple of 16"),
     "F0": (lambda: solve(net_of("N2"), initial_function=np.zeros(3)), ValueError, r"initial_function must have shape \(30,\)"),

@@ -23,7 +23,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
-from .. import limits, losses
+from .. import losses
+from ..networks import ShallowNet
 from ..shallow_scaling import exponent, scaling
 from ..solve import solve
 from ..theories.shallow import REPLICAS
@@ -49,7 +50,7 @@ class FunctionVerdict:
     ensembles : tuple of FunctionEnsemble
         The compared one first.
     width_errors : tuple of float
-        Root mean square of `relative_error` over compared times, for each ensemble.
+        The same over all compared times at once, for each ensemble.
     rate : float
         Power of 1 / width at which the mean deviation is expected to vanish, by which several widths are extrapolated.
     width : int or None
@@ -115,8 +116,10 @@ def bias_rate(network, loss, width):
     Of the equations at finite width it is that of the relative change of the kernel where these keep it fixed (random flips of the
     slopes of a kinked activation add to the spread, not to the mean), and at most 1, the square of the spread. The limit is missed by
     more: by the size of vanishing logits, or one over that of diverging ones, in the loss derivative, and by the square of the initial
-    logits relative to later ones where it leaves them out.
+    logits relative to later ones where it leaves them out. Of other networks it is taken to be 1.
     """
+    if not isinstance(network, ShallowNet):
+        return 1.0
     scales = scaling(network, loss)
     rates = [1.0]
     if not scales.evolves:
@@ -129,7 +132,7 @@ def bias_rate(network, loss, width):
 def compare(trajectory, ensembles, threshold, progress):
     """The `FunctionVerdict` of a trajectory and ensembles of its problem, as in `dmft.compare`."""
     _check(trajectory, ensembles)
-    width, loss = trajectory.options["width"], trajectory.options["loss"]
+    width, loss = trajectory.options.get("width"), trajectory.options["loss"]
     rate = bias_rate(trajectory.network, loss, width)
     theories, solves = _theories(trajectory, ensembles, progress)
     groups = [_Group(e, t, common=not solves) for e, t in zip(ensembles, theories)]
@@ -160,15 +163,14 @@ def compare(trajectory, ensembles, threshold, progress):
 
     zscores = np.where(groups[0].theory_finite == groups[0].network_finite, 0.0, np.inf)
     zscores[finite] = [test(*functions, times=[t]).z for t in np.flatnonzero(finite)]
-    errors = [g.relative_error() for g in groups]
     return FunctionVerdict(
         tests=tests,
         zscores=zscores,
-        relative_error=errors[0],
+        relative_error=groups[0].relative_error(),
         compared=finite,
         diverged=diverged,
         ensembles=tuple(ensembles),
-        width_errors=tuple(float(np.sqrt(np.mean(e[finite & np.isfinite(e)] ** 2))) for e in errors),
+        width_errors=tuple(g.overall_error(finite) for g in groups),
         rate=rate,
         width=width,
         solves=solves,
@@ -177,7 +179,7 @@ def compare(trajectory, ensembles, threshold, progress):
 
 
 def _check(trajectory, ensembles):
-    width, loss = trajectory.options["width"], trajectory.options["loss"]
+    width, loss = trajectory.options.get("width"), trajectory.options["loss"]
     for each in ensembles:
         if each.options["loss"] != loss:
             raise ValueError(f"trajectory and ensemble must be of the same loss; got {loss!r} and {each.options['loss']!r}")
@@ -202,11 +204,17 @@ def _theories(trajectory, ensembles, progress):
     solved = {e.width: [] for e in ensembles}
     for i, (e, function) in enumerate(tqdm(networks, desc="theory of each network", disable=not progress, leave=False)):
         particles = np.random.SeedSequence(trajectory.options["rng"], spawn_key=(i,))
-        options = trajectory.options | {"initial_function": function, "track": None, "rng": particles}
-        if trajectory.options["width"] is not None:
-            options["width"] = e.width
+        own = {"initial_function": function, "track": None, "rng": particles}
+        if trajectory.options.get("width") is not None:
+            own["width"] = e.width
+        options = trajectory.options | {name: value for name, value in own.items() if name in trajectory.options}
         solved[e.width].append(solve(*problem, progress=False, **options))
     return list(solved.values()), len(networks)
+
+
+def _flat(function, axes):
+    """Points and outputs in one axis after the first `axes`."""
+    return function.reshape(*function.shape[:axes], -1)
 
 
 class _Group:
@@ -214,16 +222,17 @@ class _Group:
 
     def __init__(self, ensemble, theories, common):
         self.ensemble, self.theories = ensemble, theories
-        self.theory = np.array([t.function for t in theories])
-        self.error = common * theories[0].function_error
+        self.function, self.initial = _flat(ensemble.function, 2), _flat(ensemble.initial_function, 1)
+        self.theory = _flat(np.array([t.function for t in theories]), 2)
+        self.error = common * _flat(theories[0].function_error, 1)
         self.rms_error = np.sqrt(np.mean(self.error**2, axis=-1))
-        self.theory_finite, self.network_finite = (np.isfinite(f).all(axis=(0, 2)) for f in (self.theory, ensemble.function))
+        self.theory_finite, self.network_finite = (np.isfinite(f).all(axis=(0, 2)) for f in (self.theory, self.function))
         with np.errstate(invalid="ignore"):
-            self.residual = ensemble.function - self.theory
+            self.residual = self.function - self.theory
 
     def along_initial(self):
         """Root-mean-square part of the residuals along the network's own initial function, shape (seeds, T)."""
-        initial = self.ensemble.initial_function
+        initial = self.initial
         directions = initial / np.sqrt(np.mean(initial**2, axis=1, keepdims=True))
         return np.einsum("ntp,np->nt", self.residual, directions) / initial.shape[1]
 
@@ -231,21 +240,26 @@ class _Group:
         """Mean absolute derivative of a loss by the normalised logits, shape (T,)."""
         data, network, loss = self.ensemble.data, self.ensemble.network, self.ensemble.options["loss"]
         logits, labels = (self.ensemble.predictions, data.y) if name == "loss" else (self.ensemble.test_predictions, data.test_y)
-        amplitude = (self.ensemble.width / network.reference_width) ** scaling(network, loss).logits
-        derivative = losses.derivative(limits.shallow(loss).derivation.loss.finite)
-        return amplitude * np.mean(np.abs(derivative(labels, amplitude * logits)), axis=(0, 2))
+        amplitude = (self.ensemble.width / network.reference_width) ** scaling(network, loss).logits if isinstance(network, ShallowNet) else 1.0
+        derivative, _ = losses.of_outputs(loss)
+        return amplitude * np.mean(np.abs(_flat(derivative(labels.reshape(logits.shape[2:]), amplitude * logits), 2)), axis=(0, 2))
 
     def relative_error(self):
-        """Shape (T,); infinite where the theory vanishes and the networks do not."""
-        squares = [np.mean(f**2, axis=(0, 2)) for f in (self.residual, self.theory)]
+        """Shape (T,); infinite where the theory vanishes up to rounding and the networks do not."""
+        error, size = (np.sqrt(np.mean(f**2, axis=(0, 2))) for f in (self.residual, self.theory))
+        vanishes = size <= ROUNDING * np.max(size, initial=0.0, where=np.isfinite(size))
         with np.errstate(divide="ignore", invalid="ignore"):
-            return np.where(squares[0] == 0, 0.0, np.sqrt(squares[0] / squares[1]))
+            return np.where(error == 0, 0.0, np.where(vanishes, np.inf, error / size))
+
+    def overall_error(self, times):
+        """Root mean square of the residuals at some times, over that of the theory."""
+        return float(np.linalg.norm(self.residual[:, times]) / np.linalg.norm(self.theory[:, times]))
 
 
 def _noise(group, finite):
     """Spread of residuals over seeds at each time, and Monte Carlo error, with rounding as a floor, shape (T,)."""
     noise = np.ones(len(finite))
-    residual, size = group.residual[:, finite], np.mean(group.ensemble.function[:, finite] ** 2, axis=(0, 2))
+    residual, size = group.residual[:, finite], np.mean(group.function[:, finite] ** 2, axis=(0, 2))
     noise[finite] = np.sqrt(residual.var(axis=0, ddof=1).mean(axis=-1) + group.rms_error[finite] ** 2 + ROUNDING**2 * size)
     return noise
 

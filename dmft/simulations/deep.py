@@ -46,7 +46,7 @@ def check_problem(network, data, training, loss):
                 f"{name} must be 0 for a DeepNet, whose exponents say how plain gradient steps scale with the width; "
                 f"got {getattr(training, name)}"
             )
-    losses.check_outputs(loss, data, network.outputs)
+    losses.check(loss, data, network.outputs)
 
 
 def scales(network, width):

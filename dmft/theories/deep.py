@@ -166,7 +166,7 @@ def check(network, data, training, loss="mse", samples=SAMPLES, rng=0, initial_f
     for name in ("momentum", "weight_decay"):
         if value := getattr(training, name):
             raise ValueError(f"{name} must be 0 for a DeepNet, whose limits are those of plain gradient descent; got {value}")
-    losses.check_outputs(loss, data, network.outputs)
+    losses.check(loss, data, network.outputs)
     if checks.integer("samples", samples, 2 * REPLICAS) % (2 * REPLICAS):
         checks.fail("samples", samples, f"a multiple of {2 * REPLICAS}: pairs in {REPLICAS} systems")
     if not isinstance(rng, np.random.Generator):

@@ -41,7 +41,7 @@ def check_problem(network, data, training, loss, track):
     check_type("training", training, (GradientDescent, MinibatchSGD))
     if training.momentum or training.weight_decay:
         raise ValueError("momentum and weight_decay must be 0 for a ShallowNet, whose limits are those of plain gradient descent")
-    losses.check(loss, data)
+    losses.check(loss, data, 1)
     checks.choice("track", track, TRACKED)
 
 
