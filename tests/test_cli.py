@@ -194,7 +194,7 @@ BAD = {
         ISOTROPIC.replace("[data]", "[solve]").replace('type = "GaussianData"', "").split("sample_ratio")[0],
         r"\[data\] is missing",
     ),
-    "unknown table": (ISOTROPIC + "[plot]\n", "unknown table: plot; valid are network, data, training, solve, simulate"),
+    "unknown table": (ISOTROPIC + "[plot]\n", "unknown table: plot; valid are network, data, training, solve, simulate, coordinate_check"),
     "not a table": ("network = 3\n", r"network must be a table, \[network\]; got 3"),
     "unknown option": (ISOTROPIC + "size = 3\n", r"unknown key under \[simulate\]: size"),
     "unknown type": (ISOTROPIC.replace("DeepLinear", "Deep"), "type must be one of .*DeepLinear.*; got 'Deep'"),
@@ -213,7 +213,7 @@ BAD = {
     "images without digits": (ISOTROPIC + "images = true\n", "images = true"),
     "dim of a ShallowNet": (
         SHALLOW + "dim = 3\n",
-        r"unknown key under \[simulate\]: dim; valid are width, seeds, rng, workers, loss, track, allow_unstable",
+        r"unknown key under \[simulate\]: dim; valid are seeds, rng, workers, width, loss, track, allow_unstable",
     ),
     "width of a DeepLinear": (ISOTROPIC + "[solve]\nwidth = 3\n", r"unknown key under \[solve\]: width; valid are method, out"),
     "digits key of a DeepLinear": (

@@ -18,7 +18,7 @@ _OF_NAME = {"mup": "#0072B2", "hybrid-mup": "#009E73", "ip-llr": "#D55E00"}
 #: Of digits that ReLU networks tell apart within some tens of steps, more of one than of the other among the first samples.
 _CLASSES = (4, 9)
 #: By activation: what it is, and a first learning rate that is large, but at which muP does not diverge.
-_ACTIVATIONS = {"relu": ("ReLU", 6.0), "tanh": ("tanh", 8.0), "gelu": ("GELU", 0.6)}
+_ACTIVATIONS = {"relu": ("ReLU", 6.0), "tanh": ("tanh", 8.0), "gelu": ("GELU", 0.7)}
 
 
 def vanishing(
@@ -109,6 +109,7 @@ def large_first_step(
                 if name != "ip-llr":
                     _draw_limit(losses, dmft.solve(net, data, run, samples=neurons, progress=False), colour)
             losses.set(title=f"{title}, first rate ${first:g}$, later ${learning_rate:g}$", xlabel="gradient step $t$", yscale="log")
+            losses.set_xlim(0, steps)
             losses.set_xscale("function", functions=(np.sqrt, np.square))
             losses.set_xticks([tick for tick in (0, 1, 5, 10, 20, 40, 80) if tick <= steps])
             check = dmft.coordinate_check(
@@ -118,7 +119,7 @@ def large_first_step(
             moved.set_title("")
             moved.legend(loc="lower left")
         rows[0, 0].set(ylabel="training loss", ylim=(3e-3, 50.0))
-        rows[1, 0].set(ylabel="change of $h$ and $f$ in the first step, IP-LLR", ylim=(5e-6, 3.0))
+        rows[1, 0].set(ylabel="change of $h$ and $f$ in the first step, IP-LLR", ylim=(1e-6, 3.0))
         for ax in rows[1, 1:]:
             ax.set_ylabel("")
         handles = [Line2D([], [], color=colour, alpha=0.7, label=_NAMES[name]) for name, colour in _OF_NAME.items()]
@@ -132,7 +133,7 @@ def _schedule(first, later, steps):
 
 
 def convergence(
-    depth=3, widths=tuple(2**k for k in range(8, 13)), seeds=12, times=(1, 2, 4), learning_rates=(6.0, 0.2), samples=16, neurons=2**16
+    depth=3, widths=tuple(2**k for k in range(7, 13)), seeds=16, times=(1, 2, 4), learning_rates=(6.0, 0.2), samples=16, neurons=2**16
 ):
     """Convergence of IP-LLR to hybrid muP of equal initial weights, and of both to their limit, with the width; muP stays apart.
 
@@ -157,7 +158,7 @@ def convergence(
         for (name, colour), marker in zip(_OF_NAME.items(), "oDv"):
             apart = root_mean_square(logits[name][:, :, times[-1]] - limit[times[-1]])
             _draw_fit(single, widths, apart, 0.0 if name == "mup" else -0.5, colour, marker, _NAMES[name])
-        paired.set(title="IP-LLR and others from equal Gaussians", ylabel="rms difference of logits")
+        paired.set(title="IP-LLR and networks of equal Gaussians", ylabel="rms difference of logits")
         single.set(title=f"networks and the limit of IP-LLR, $t = {times[-1]}$")
         for ax in (paired, single):
             ax.plot([], [], color="0.3", linestyle=_DASHED, linewidth=0.9, label="powers $0$ and $-1/2$")
