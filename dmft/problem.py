@@ -39,7 +39,7 @@ def read(path):
     """The `Problem` in a TOML file.
 
     The tables [network], [data] and [training] hold ``type = "<class of dmft>"`` and the arguments of that class; infinity is written
-    ``inf``, an exact exponent ``"-1/2"``, exponents of a `DeepNet` ``parameterization = { type = "ABC", a = [...], b = [...], c = [...] }``.
+    ``inf``, an exact exponent ``"-1/2"``, the exponents of a `DeepNet` as a table ``parameterization = { type = "ABC", a = [...], ... }``.
     The optional tables [solve], [simulate] and [coordinate_check] hold arguments of the functions: method, out and the options of the
     network's theory; seeds, rng, workers and the options of the network's simulation, for a `DeepLinear` also ``dims`` for `dmft.compare`;
     widths, seeds, steps and the others.

@@ -292,7 +292,10 @@ BAD = {
     ),
     "three classes": (SHALLOW.replace("[3, 8]", "[3, 5, 8]"), "classes must be two different digits"),
     "bad exponent": (SHALLOW.replace('"-1"', '"half"'), "q_sigma must be"),
-    "check of another network": (SHALLOW + "[coordinate_check]\nseeds = 3\n", r"unknown key under \[coordinate_check\]: seeds; valid are none"),
+    "check of another network": (
+        SHALLOW + "[coordinate_check]\nseeds = 3\n",
+        r"unknown key under \[coordinate_check\]: seeds; valid are none",
+    ),
     "width of a DeepNet's limit": (
         DEEP.replace("samples = 1024", "width = 9"),
         r"unknown key under \[solve\]: width; valid are method, out, loss, samples, rng, initial_function",

@@ -7,6 +7,7 @@ from matplotlib.lines import Line2D
 import dmft
 
 from .. import plot
+from ..coordinate_check import fitted_power
 from ..curves import root_mean_square
 from ..parameterizations import stable_cut
 
@@ -24,10 +25,11 @@ _ACTIVATIONS = {"relu": ("ReLU", 6.0), "tanh": ("tanh", 8.0), "gelu": ("GELU", 0
 def vanishing(
     depths=(1, 2, 3, 4, 5), widths=tuple(2**k for k in range(6, 12)), seeds=12, steps=40, learning_rate=0.5, samples=16, neurons=2**13
 ):
-    """Networks in the integrable parameterization with mean-field rates: they learn with one or two hidden layers and stand still with more.
+    """Integrable parameterization with mean-field rates: networks with one or two hidden layers learn, deeper ones stand still.
 
-    Above: logits at initialization and their change in the first step, geometric means over seeds; dashed lines have the derived powers of the width. Below: training losses,
-    mean over seeds with a band of its standard error, and the limits; the network of three hidden layers, which is critical, escapes at finite width, the later the wider it is.
+    Above: logits at initialization and their change in the first step, geometric means over seeds; dashed lines have the derived powers of
+    the width. Below: training losses, mean over seeds with a band of its standard error, and the limits; networks with three hidden layers,
+    which are critical, escape at finite width, the later the wider they are.
     """
     data = dmft.datasets.binary_digits(samples=samples)
     first, run = dmft.GradientDescent(learning_rate, 1), dmft.GradientDescent(learning_rate, steps)
@@ -66,7 +68,7 @@ def _few(seeds):
 
 
 def _draw_power(ax, widths, sizes, power, colour, marker, label):
-    """Geometric means of sizes of shape (widths, seeds) with standard errors, and a line with a derived power through the widest networks."""
+    """Geometric means of sizes of shape (widths, seeds) with standard errors, and a line with a power through the widest networks."""
     logs, widths = np.log(sizes), np.array(widths)
     mean, error = np.exp(logs.mean(axis=1)), logs.std(axis=1, ddof=1) / np.sqrt(logs.shape[1])
     spread = mean * np.stack((1 - np.exp(-error), np.exp(error) - 1))
@@ -93,8 +95,8 @@ def large_first_step(
 ):
     """Training with a large first step in IP-LLR, hybrid muP and muP for three activations, and what that step does in IP-LLR.
 
-    Above: training losses at the same learning rates, mean over seeds with a band of its standard error, and the limits as dashed lines; of IP-LLR
-    that is hybrid muP for ReLU only. Below: changes of preactivations and logits in the first step; fitted powers of the width with the
+    Above: training losses at equal learning rates, mean over seeds with a band of its standard error, and the limits as dashed lines; that
+    of IP-LLR is hybrid muP for ReLU, and there is none for the others. Below: changes of preactivations and logits in the first step; fitted powers of the width with the
     derived ones in brackets, which are zero in all layers for ReLU only.
     """
     data = dmft.datasets.binary_digits(_CLASSES, samples=samples)
@@ -137,8 +139,8 @@ def convergence(
 ):
     """Convergence of IP-LLR to hybrid muP of equal initial weights, and of both to their limit, with the width; muP stays apart.
 
-    Geometric means over seeds of the root mean square over samples. Slopes are means over seeds with their standard error; dashed lines have
-    the power -1/2 of fluctuations, or 0.
+    Geometric means over seeds of the root mean square over samples. Powers are fitted as in `dmft.coordinate_check`, with their standard
+    errors; dashed lines have the power -1/2 of fluctuations, or 0.
     """
     data, run = dmft.datasets.binary_digits(_CLASSES, samples=samples), _schedule(*learning_rates, times[-1])
     logits = {
@@ -168,10 +170,9 @@ def convergence(
 
 
 def _draw_fit(ax, widths, sizes, power, colour, marker, label):
-    """As `_draw_power`, the label with the slope of log size against log width: mean over seeds and its standard error."""
-    slopes = np.polyfit(np.log(widths), np.log(sizes), 1)[0]
-    error = slopes.std(ddof=1) / np.sqrt(len(slopes))
-    _draw_power(ax, widths, sizes, power, colour, marker, rf"{label}: ${slopes.mean():.2f} \pm {error:.2f}$")
+    """As `_draw_power`, the label with the fitted power and its standard error."""
+    slope, error, _ = fitted_power(sizes, widths)
+    _draw_power(ax, widths, sizes, power, colour, marker, rf"{label}: ${slope:.2f} \pm {error:.2f}$")
 
 
 def polytope(depth=3):
