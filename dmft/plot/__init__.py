@@ -4,7 +4,20 @@ from .coordinates import coordinates
 from .dynamics import kernels, loss, zscores
 from .functions import logits, predictions, tangent_kernel
 from .overviews import overview
+from .parameterizations import stable_polytope
 from .phase import phase_diagram
 from .style import STYLE
 
-__all__ = ["STYLE", "coordinates", "kernels", "logits", "loss", "overview", "phase_diagram", "predictions", "tangent_kernel", "zscores"]
+__all__ = [
+    "STYLE",
+    "coordinates",
+    "kernels",
+    "logits",
+    "loss",
+    "overview",
+    "phase_diagram",
+    "predictions",
+    "stable_polytope",
+    "tangent_kernel",
+    "zscores",
+]
