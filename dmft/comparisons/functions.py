@@ -24,7 +24,7 @@ import numpy as np
 from scipy import stats
 
 from .. import losses
-from ..networks import ShallowNet
+from ..networks import DeepNet, ShallowNet
 from ..shallow_scaling import exponent, scaling
 from ..solve import solve
 from ..theories.shallow import REPLICAS
@@ -116,8 +116,13 @@ def bias_rate(network, loss, width):
     Of the equations at finite width it is that of the relative change of the kernel where these keep it fixed (random flips of the
     slopes of a kinked activation add to the spread, not to the mean), and at most 1, the square of the spread. The limit is missed by
     more: by the size of vanishing logits, or one over that of diverging ones, in the loss derivative, and by the square of the initial
-    logits relative to later ones where it leaves them out. Of other networks it is taken to be 1.
+    logits relative to later ones where it leaves them out. Of deep networks whose limit forgets the initial matrices it is 1/2, as what is
+    left of these is of relative order width^-1/2; of all others it is 1.
     """
+    if isinstance(network, DeepNet):
+        from ..theories.deep import limit
+
+        return 1.0 if limit(network).matrices == "always" else 0.5
     if not isinstance(network, ShallowNet):
         return 1.0
     scales = scaling(network, loss)
