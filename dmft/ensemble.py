@@ -275,6 +275,19 @@ class KernelEnsemble(FunctionEnsemble):
         kernels = self._layer("gradient_kernels", layer)
         return kernels if self.data.y.ndim == 1 else kernels.reshape(len(kernels), *2 * (kernels.shape[1], *self.data.y.shape))
 
+    def alignment(self):
+        """Kernel-target alignment <Phi, y y^T> / (|Phi| |y y^T|) of the last layer's feature kernel at the `kernel_times`, (seeds, K).
+
+        As `KernelTrajectory.alignment` has it for ``kernel="features"``; inf where a network has diverged.
+        """
+        target, times = self.data.targets @ self.data.targets.T, np.arange(len(self.kernel_times))
+        kernels = np.moveaxis(self.feature_kernel(self.network.depth)[:, times, :, times], 0, 1)
+        finite = np.isfinite(kernels).all(axis=(2, 3))
+        alignment = np.full(finite.shape, np.inf)
+        done = kernels[finite]
+        alignment[finite] = np.tensordot(done, target) / (np.linalg.norm(done, axis=(1, 2)) * np.linalg.norm(target))
+        return alignment
+
     def _layer(self, name, layer):
         if checks.integer("layer", layer, 1) > self.network.depth:
             checks.fail("layer", layer, f"an integer from 1 to {self.network.depth}")

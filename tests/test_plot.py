@@ -111,7 +111,7 @@ def test_kernels_of_several_outputs_are_their_mean():
     ],
 )
 def test_colour_scale_follows_the_values(values, norm, extend):
-    colours, scale, end = dmft.plot.dynamics.colour_scale(np.array(values))
+    colours, scale, end = dmft.plot.heat_maps.colour_scale(np.array(values))
     assert (type(scale).__name__, end) == (norm, extend)
     assert colours == ("RdBu_r" if min(values) < -0.1 else "viridis")
 

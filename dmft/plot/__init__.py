@@ -2,9 +2,10 @@
 
 from .coordinates import coordinates
 from .dynamics import kernels, loss, zscores
+from .evolution import alignment
 from .functions import logits, predictions, tangent_kernel
 from .overviews import overview
 from .phase import phase_diagram
 from .style import STYLE
 
-__all__ = ["STYLE", "coordinates", "kernels", "logits", "loss", "overview", "phase_diagram", "predictions", "tangent_kernel", "zscores"]
+__all__ = ["STYLE", "alignment", "coordinates", "kernels", "logits", "loss", "overview", "phase_diagram", "predictions", "tangent_kernel", "zscores"]

@@ -9,6 +9,7 @@ from functools import partial
 import numpy as np
 
 from .. import checks, limits, losses
+from ..activations import resolve
 from ..ensemble import FunctionEnsemble
 from ..shallow_scaling import refuse_unstable, scaling
 from ..theories.shallow import DIVERGED, check_problem
