@@ -17,3 +17,12 @@ def root_mean_square(function):
 def selection(rows, count):
     """Indices of about `count` of the rows, evenly spaced, first and last among them."""
     return np.unique(np.linspace(0, rows - 1, count).round().astype(int))
+
+
+def alignment(kernels, target):
+    """<K, A> / (|K| |A|), Frobenius norms, of kernels (..., n, n) and a matrix (n, n); inf where a kernel is not finite."""
+    result = np.full(kernels.shape[:-2], np.inf)
+    finite = np.isfinite(kernels).all(axis=(-2, -1))
+    done = kernels[finite]
+    result[finite] = np.tensordot(done, target) / (np.linalg.norm(done, axis=(1, 2)) * np.linalg.norm(target))
+    return result

@@ -43,10 +43,10 @@ def digits(classes=(3, 8)):
     return Dataset(x, y - y.mean(axis=0))
 
 
-def binary_digits(classes=(3, 8), samples=None, test_samples=0, flipped=0.0, seed=0):
+def binary_digits(classes=(3, 8), samples=None, test_samples=0, flipped=0.0, seed=0, norm=1.0):
     """The images of `digits` for classifiers: two classes with labels -1 and +1, in random order, parted into samples and test points.
 
-    Each pixel is centred over the images of both classes, then every image has norm one.
+    Each pixel is centred over the images of both classes, then every image is scaled to the norm.
 
     Parameters
     ----------
@@ -60,6 +60,9 @@ def binary_digits(classes=(3, 8), samples=None, test_samples=0, flipped=0.0, see
         Fraction of the training labels, at random, that have the opposite sign.
     seed : int
         Of the order and of the flipped labels; the images do not depend on `flipped`, nor the samples on `test_samples`.
+    norm : float
+        Euclidean norm of every image: 1, as a `ShallowNet` takes its inputs, or 8, the root of the dimension, for an `MLP`, which divides
+        by that root.
 
     Returns
     -------
@@ -83,10 +86,11 @@ def binary_digits(classes=(3, 8), samples=None, test_samples=0, flipped=0.0, see
     if samples > available:
         checks.fail("samples", samples, f"at most {available}: these classes have {len(images)} images, {test_samples} of them test points")
     flipped = checks.number("flipped", flipped, "a number from 0 to 1", lambda v: 0 <= v <= 1)
+    norm = checks.positive("norm", norm)
     order, flips = map(np.random.default_rng, checks.seed_sequence("seed", seed).spawn(2))
 
     chosen = order.permutation(len(images))[: samples + test_samples]
-    x = images[chosen] / np.linalg.norm(images[chosen], axis=1, keepdims=True)
+    x = norm * images[chosen] / np.linalg.norm(images[chosen], axis=1, keepdims=True)
     y = np.where(labels[chosen] == classes[1], 1.0, -1.0)
     y[flips.permutation(samples)[: round(flipped * samples)]] *= -1
     test = (x[samples:], y[samples:]) if test_samples else ()

@@ -88,7 +88,7 @@ def alignment(trajectory, ensemble=None, ax=None):
     trajectory : KernelTrajectory
         Solved with ``track="kernels"``, of labels that are not all zero.
     ensemble : KernelEnsemble, optional
-        Networks with kernels: markers are the mean of the alignment of their features, bars its standard error.
+        Networks with kernels, as markers: the mean of their alignments and its standard error.
     ax : matplotlib.axes.Axes, optional
 
     Returns
@@ -96,18 +96,19 @@ def alignment(trajectory, ensemble=None, ax=None):
     matplotlib.axes.Axes
     """
     check_type("trajectory", trajectory, (KernelTrajectory,))
+    if ensemble is not None:
+        check_type("ensemble", ensemble, (KernelEnsemble,))
     with plt.style.context(STYLE):
         ax = plt.subplots()[1] if ax is None else ax
         for name, (colour, label) in _ALIGNED.items():
             values = trajectory.alignment(name)
             ax.plot(trajectory.times, np.where(np.isfinite(values), values, np.nan), color=colour, label=label)
-        if ensemble is not None:
-            check_type("ensemble", ensemble, (KernelEnsemble,))
-            colour, values = TRAIN, ensemble.alignment()
-            error = values.std(axis=0, ddof=1) / np.sqrt(len(values)) if len(values) > 1 else None
-            style = dict(color=colour, markerfacecolor="white", markeredgewidth=0.8, elinewidth=0.7)
-            ax.errorbar(ensemble.kernel_times, values.mean(axis=0), error, fmt="o", label=f"{ensemble.seeds} networks", **style)
+            if ensemble is not None:
+                values = ensemble.alignment(name)
+                error = values.std(axis=0, ddof=1) / np.sqrt(len(values)) if len(values) > 1 else None
+                style = dict(color=colour, markerfacecolor="white", markeredgewidth=0.8, elinewidth=0.7)
+                ax.errorbar(ensemble.kernel_times, values.mean(axis=0), error, fmt="o", **style)
         ax.set(xlabel="gradient step $t$", ylabel="alignment with the labels")
         ax.margins(x=0.02)
-        ax.legend(loc="lower left", bbox_to_anchor=(0.0, 1.0), ncols=3, borderaxespad=0.2)
+        ax.legend(loc="lower left", bbox_to_anchor=(0.0, 1.0), ncols=2, borderaxespad=0.2)
     return ax

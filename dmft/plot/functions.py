@@ -34,13 +34,15 @@ def predictions(trajectory, ensemble=None, ax=None, points=6):
     Raises
     ------
     ValueError
-        If trajectory and ensemble have different data.
+        If trajectory and ensemble have different data, or there are several outputs.
     """
     check_type("trajectory", trajectory, (FunctionTrajectory,))
     if ensemble is not None:
         check_type("ensemble", ensemble, (FunctionEnsemble,))
         if ensemble.data != trajectory.data:
             raise ValueError("ensemble must have the data of the trajectory; they differ")
+    if trajectory.predictions.ndim > 2:
+        raise ValueError("trajectory must be of one output, as colours are those of labels; draw dmft.plot.loss or dmft.plot.logits")
     points = integer("points", points, 1)
     with plt.style.context(STYLE):
         ax = plt.subplots()[1] if ax is None else ax
@@ -126,13 +128,15 @@ def logits(trajectory=None, ensemble=None, ax=None):
             if name == "test" and given[0].data.test_x is None:
                 continue
             if ensemble is not None:
-                size = root_mean_square(getattr(ensemble, attribute)).mean(axis=0)
+                function = getattr(ensemble, attribute)
+                size = root_mean_square(function.reshape(*function.shape[:2], -1)).mean(axis=0)
                 shown = selection(len(size), MARKERS)
                 marks = dict(color=colour, markerfacecolor="white", markeredgewidth=0.8, label=f"{name}, {_networks(ensemble)}", zorder=4)
                 ax.plot(ensemble.times[shown], np.where(np.isfinite(size), size, np.nan)[shown], "o", **marks)
             if trajectory is not None:
                 finite = slice(_last(trajectory) + 1)
-                size = root_mean_square(getattr(trajectory, attribute)[finite])
+                function = getattr(trajectory, attribute)[finite]
+                size = root_mean_square(function.reshape(len(function), -1))
                 ax.plot(trajectory.times[finite], size, color=colour, label=f"{name}, theory", zorder=3)
         ax.set(xlabel="gradient step $t$", ylabel="root mean square of logits")
         ax.set_ylim(bottom=0.0)

@@ -34,11 +34,12 @@ def two_time_map(ax, values, times, title):
 def sample_maps(axes, kernels, edges, titles):
     """Kernels between samples on one colour scale, whose bar stands at the last of the axes; `edges` part groups of samples."""
     colours, norm, extend = colour_scale(np.concatenate([kernel[np.isfinite(kernel)] for kernel in kernels]))
+    line = dict(color="black" if colours == "RdBu_r" else "white", linewidth=0.7)
     for ax, kernel, title in zip(axes, kernels, titles):
         image = ax.imshow(np.maximum(kernel, norm.vmin), cmap=colours, norm=norm)
         for edge in edges:
-            ax.axhline(edge, color="white", linewidth=0.7)
-            ax.axvline(edge, color="white", linewidth=0.7)
+            ax.axhline(edge, **line)
+            ax.axvline(edge, **line)
         ax.spines[:].set_visible(True)
         ax.set(xticks=[], yticks=[], xlabel="samples, by label", title=title)
     colour_bar(axes[-1], image, extend)
