@@ -59,6 +59,8 @@ def compare(trajectory, ensemble, *, dims=None, threshold=4.0, progress=True, wo
     threshold = checks.positive("threshold", threshold)
     if isinstance(trajectory, FunctionTrajectory):
         if dims is not None:
-            raise ValueError(f"dims must be None for networks on a data set, whose sizes are widths: give ensembles of several widths; got {dims!r}")
+            raise ValueError(
+                f"dims must be None for networks on a data set, whose sizes are widths: give ensembles of several widths; got {dims!r}"
+            )
         return functions.compare(trajectory, ensembles, threshold, checks.flag("progress", progress))
     return linear.compare(trajectory, ensembles, dims, threshold, progress, workers)

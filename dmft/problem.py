@@ -5,8 +5,10 @@ from dataclasses import dataclass
 
 from . import datasets, networks, training  # noqa: F401  (register the specifications that `from_dict` builds)
 from .data import StructuredData
-from .networks import ShallowNet
+from .networks import MLP, ShallowNet
+from .simulations import mlp as finite_mlp
 from .specification import Specification, from_dict
+from .theories import mlp as kernel_evolution
 
 _TABLES = ("network", "data", "training", "solve", "simulate")
 _OF_LINEAR = {
@@ -19,6 +21,13 @@ _OF_SHALLOW = {
     "simulate": ("width", "seeds", "rng", "workers", "loss", "track", "allow_unstable"),
     "digits": ("classes", "samples", "test_samples", "flipped", "seed"),
 }
+_OF_MLP = {
+    "solve": tuple(dict.fromkeys(("method", "out", *(option for options in kernel_evolution.METHODS.values() for option in options)))),
+    "simulate": ("seeds", "rng", "workers", *finite_mlp.OPTIONS),
+    "digits": (*_OF_SHALLOW["digits"], "norm"),
+}
+#: Euclidean norm of the images for an `MLP`, which divides its inputs by the root of their dimension.
+_MLP_NORM = 8.0
 
 
 @dataclass(frozen=True)
@@ -46,10 +55,11 @@ def read(path):
     The tables [network], [data] and [training] hold ``type = "<class of dmft>"`` and the arguments of that class; infinity is written
     ``inf``, an exact exponent ``"-1/2"``. The optional tables [solve] and [simulate] hold arguments of the functions: method and out;
     dim, seeds, rng and workers, and ``dims`` for `dmft.compare`. For a `ShallowNet` they are method, out, loss, width, samples, rng and
-    track; width, seeds, rng, workers, loss, track and allow_unstable.
+    track; width, seeds, rng, workers, loss, track and allow_unstable. For an `MLP` they are method, out and the options of its methods
+    (`dmft.theories.mlp.check`); seeds, rng, workers and the options of its networks (`dmft.simulate`).
 
-    ``type = "digits"`` under [data] stands for the digits that ship with dmft. For a `ShallowNet` they are two classes of images, with
-    the arguments of `dmft.datasets.binary_digits`. Otherwise they are, with ``classes`` and ``sample_ratio``, Gaussian data with their
+    ``type = "digits"`` under [data] stands for the digits that ship with dmft. For a `ShallowNet` or an `MLP` they are two classes of
+    images, with the arguments of `dmft.datasets.binary_digits`, for an `MLP` of norm 8 by default. Otherwise they are, with ``classes`` and ``sample_ratio``, Gaussian data with their
     covariance and linear target; then ``images = true`` under [simulate] trains on the images themselves.
 
     Raises
@@ -69,7 +79,7 @@ def read(path):
         if name not in tables:
             raise ValueError(f"table [{name}] is missing; a problem needs [network], [data] and [training]")
     network = from_dict(tables["network"])
-    keys = _OF_SHALLOW if isinstance(network, ShallowNet) else _OF_LINEAR
+    keys = {ShallowNet: _OF_SHALLOW, MLP: _OF_MLP}.get(type(network), _OF_LINEAR)
     for name in ("solve", "simulate"):
         _check_names(f"key under [{name}]", tables.get(name, {}), keys[name])
 
@@ -96,7 +106,9 @@ def _read_data(table, network, keys):
         return from_dict(table), None
     arguments = {key: value for key, value in table.items() if key != "type"}
     _check_names('key of data of type "digits"', arguments, keys)
-    if isinstance(network, ShallowNet):
+    if isinstance(network, MLP):
+        arguments = {"norm": _MLP_NORM} | arguments
+    if isinstance(network, (ShallowNet, MLP)):
         return datasets.binary_digits(**arguments), None
     ratio = {"sample_ratio": arguments.pop("sample_ratio")} if "sample_ratio" in arguments else {}
     images = datasets.digits(**arguments)

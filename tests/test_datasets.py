@@ -97,3 +97,10 @@ def test_flipped_labels_are_as_many_as_stated_and_change_nothing_else():
 def test_bad_splits_are_refused_by_name(arguments, error, message):
     with pytest.raises(error, match=message):
         dmft.datasets.binary_digits(**arguments)
+
+
+def test_binary_digits_have_the_norm_that_is_asked_for():
+    images = dmft.datasets.binary_digits(samples=5, norm=8.0)
+    np.testing.assert_allclose(images.x, 8 * dmft.datasets.binary_digits(samples=5).x)
+    with pytest.raises(ValueError, match="norm must be"):
+        dmft.datasets.binary_digits(norm=0.0)

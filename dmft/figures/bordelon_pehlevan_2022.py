@@ -17,7 +17,9 @@ from .. import plot
 from ..curves import selection
 
 _COLOURS = ("#0072B2", "#009E73", "#D55E00", "#CC79A7")
-_BINS = np.linspace(-3.5, 3.5, 36)
+_BINS = np.linspace(-3.5, 3.5, 57)
+#: Circles of networks, which are to be seen on the lines of their theory.
+_CIRCLES = dict(marker="o", linestyle="", markerfacecolor="white", markeredgewidth=0.8)
 _ALIGNED = {"features": ("#D55E00", "features, last layer"), "tangent": ("#0072B2", "tangent kernel")}
 #: Colour, line style and label of each method.
 _METHODS = {
@@ -38,8 +40,7 @@ def _digits(samples):
 def _draw_networks(ax, times, values, colour):
     """Means over networks with their standard errors; values (seeds, times)."""
     error = values.std(axis=0, ddof=1) / np.sqrt(len(values))
-    style = dict(color=colour, markerfacecolor="white", markeredgewidth=0.8, elinewidth=0.8, zorder=4)
-    ax.errorbar(times, values.mean(axis=0), error, fmt="o", **style)
+    ax.errorbar(times, values.mean(axis=0), error, color=colour, elinewidth=0.8, zorder=4, **_CIRCLES)
 
 
 def _alignments(networks, kernel):
@@ -72,20 +73,21 @@ def loss_and_kernels(richnesses=(0.3, 1.0, 3.0), depth=3, width=2048, seeds=8, s
             alignment.plot(theory.times, theory.alignment("features"), color=colour)
             _draw_networks(alignment, shown, _alignments(networks, "features"), colour)
             density.plot(*_density(theory.preactivations[1, -1, -1]), color=colour)
-            density.plot(*_density(_last_preactivations(net, data, run, width, seeds)), "o", color=colour, markersize=2.2)
+            found = _density(_last_preactivations(net, data, run, width, seeds), _BINS[::2])
+            density.plot(*found, color=colour, **_CIRCLES)
         density.plot(*_density(theory.preactivations[0, -1, -1]), color="0.5", linestyle=(0, (3, 1.5)), label="$t = 0$", zorder=1)
         _draw_kernels(bottom, theory, networks)
         loss.set(xlabel="gradient step $t$", ylabel="training loss", yscale="log")
         loss.legend(title=f"lines: theory\ncircles: $N = {width}$", title_fontsize=7, alignment="left")
         alignment.set(xlabel="gradient step $t$", ylabel=rf"alignment of $\Phi^{{({depth})}}$", ylim=(None, 1.02))
-        density.set(xlabel=rf"preactivation $h^{{({depth})}}$ of a sample, $t = {steps}$", ylabel="density", ylim=(0, None))
+        density.set(xlabel=rf"$h^{{({depth})}}$ of one sample, $t = {steps}$", ylabel="density", ylim=(0, None))
         density.legend(loc="upper left")
     return figure
 
 
-def _density(values):
+def _density(values, bins=_BINS):
     """Histogram as coordinates of its centres."""
-    return (_BINS[1:] + _BINS[:-1]) / 2, np.histogram(values, bins=_BINS, density=True)[0]
+    return (bins[1:] + bins[:-1]) / 2, np.histogram(values, bins=bins, density=True)[0]
 
 
 def _last_preactivations(net, data, run, width, seeds):
@@ -112,7 +114,9 @@ def _draw_kernels(figure, theory, networks):
         kernels = [[getattr(result, kind)(layer) for layer in range(1, depth + 1)] for result in (theory, networks)]
         rows = [[kernel[last, :, last] for kernel in kernels[0]], [kernel[:, -1, :, -1].mean(axis=0) for kernel in kernels[1]]]
         low, high = np.min(rows), np.max(rows)
-        colours, norm = ("RdBu_r", Normalize(-high, high)) if kind == "feature_kernel" else ("viridis", LogNorm(max(low, 1e-3 * high), high))
+        colours, norm = "viridis", LogNorm(max(low, 1e-3 * high), high)
+        if kind == "feature_kernel":
+            colours, norm = "RdBu_r", Normalize(-high, high)
         for line, kernels_of_row in zip(axes, rows):
             for ax, kernel in zip(line, kernels_of_row):
                 image = ax.imshow(np.maximum(kernel, norm.vmin), cmap=colours, norm=norm)
@@ -128,24 +132,29 @@ def _draw_kernels(figure, theory, networks):
 
 
 def richness(
-    richnesses=(0.1, 0.18, 0.32, 0.56, 1.0, 1.8, 3.2), depth=3, width=2048, seeds=6, samples=12, steps=24, particles=4096
+    richnesses=(0.1, 0.18, 0.32, 0.56, 1.0, 1.8, 3.2), between=1, depth=3, width=2048, seeds=6, samples=12, steps=24, particles=2048
 ):
-    """Loss and alignment of kernels after training of tanh networks against the richness: theory of infinite width and finite networks."""
+    """Loss and alignment of kernels after training of tanh networks against the richness: theory of infinite width and finite networks.
+
+    The theory is solved at `between` further values in each interval.
+    """
     data, run = _digits(samples), dmft.GradientDescent(0.15, steps)
     lazy = dmft.solve(dmft.MLP(depth, "tanh"), data, run, method="ntk", progress=False)
     with plt.style.context(plot.STYLE):
         figure, (loss, alignment) = plt.subplots(1, 2, figsize=(6.0, 2.6))
+        places = np.linspace(0, len(richnesses) - 1, (len(richnesses) - 1) * (between + 1) + 1)
+        grid = np.exp(np.interp(places, range(len(richnesses)), np.log(richnesses)))
         nets = [dmft.MLP(depth, "tanh", richness=value) for value in richnesses]
-        theories = [dmft.solve(net, data, run, samples=particles, progress=False) for net in nets]
+        theories = [dmft.solve(dmft.MLP(depth, "tanh", richness=g), data, run, samples=particles, progress=False) for g in grid]
         options = dict(width=width, seeds=seeds, track="kernels", kernel_times=[steps])
         ensembles = [dmft.simulate(net, data, run, progress=False, **options) for net in nets]
         loss.axhline(lazy.loss[-1], color="0.6", linewidth=0.8, linestyle="--", label=r"lazy limit $\gamma \to 0$")
-        loss.plot(richnesses, [theory.loss[-1] for theory in theories], color="black", label="theory")
+        loss.plot(grid, [theory.loss[-1] for theory in theories], color="black", label="theory")
         _draw_networks(loss, richnesses, np.array([e.loss[:, -1] for e in ensembles]).T, "black")
-        loss.plot([], [], "o", color="black", markerfacecolor="white", markeredgewidth=0.8, label=f"networks, $N = {width}$")
+        loss.plot([], [], color="black", label=f"networks, $N = {width}$", **_CIRCLES)
         for name, (colour, label) in _ALIGNED.items():
             alignment.axhline(lazy.alignment(name)[-1], color=colour, linewidth=0.8, linestyle="--", alpha=0.6)
-            alignment.plot(richnesses, [theory.alignment(name)[-1] for theory in theories], color=colour, label=label)
+            alignment.plot(grid, [theory.alignment(name)[-1] for theory in theories], color=colour, label=label)
             _draw_networks(alignment, richnesses, np.array([_alignments(e, name)[:, 0] for e in ensembles]).T, colour)
         loss.set(yscale="log", ylabel=f"training loss at $t = {steps}$")
         alignment.set(ylabel=f"alignment with the labels at $t = {steps}$", ylim=(None, 1.02))
@@ -156,7 +165,7 @@ def richness(
     return figure
 
 
-def approximations(cases=(("tanh", 1.0, 0.15), ("linear", 0.5, 0.04)), depth=3, width=2048, seeds=8, samples=16, steps=40, particles=4096):
+def approximations(cases=(("tanh", 1.0, 0.15), ("linear", 0.8, 0.04)), depth=3, width=2048, seeds=16, samples=16, steps=40, particles=4096):
     """Approximations of kernel evolution against the full theory and finite networks: loss, alignment, gradient kernel."""
     data, shown = _digits(samples), selection(steps + 1, 11)
     with plt.style.context(plot.STYLE):
@@ -183,7 +192,7 @@ def approximations(cases=(("tanh", 1.0, 0.15), ("linear", 0.5, 0.04)), depth=3, 
         for ax in axes[-1]:
             ax.set_xlabel("gradient step $t$")
         handles, _ = axes[-1, 0].get_legend_handles_labels()
-        networks = axes[0, 0].plot([], [], "o", color="black", markerfacecolor="white", markeredgewidth=0.8, label=f"networks, $N = {width}$")
+        networks = axes[0, 0].plot([], [], color="black", label=f"networks, $N = {width}$", **_CIRCLES)
         figure.legend(handles=[*handles, *networks], loc="outside upper center", ncols=len(handles) + 1)
     return figure
 

@@ -8,4 +8,16 @@ from .overviews import overview
 from .phase import phase_diagram
 from .style import STYLE
 
-__all__ = ["STYLE", "alignment", "coordinates", "kernels", "logits", "loss", "overview", "phase_diagram", "predictions", "tangent_kernel", "zscores"]
+__all__ = [
+    "STYLE",
+    "alignment",
+    "coordinates",
+    "kernels",
+    "logits",
+    "loss",
+    "overview",
+    "phase_diagram",
+    "predictions",
+    "tangent_kernel",
+    "zscores",
+]
