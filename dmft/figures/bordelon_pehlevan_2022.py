@@ -73,7 +73,7 @@ def loss_and_kernels(richnesses=(0.3, 1.0, 3.0), depth=3, width=2048, seeds=8, s
             alignment.plot(theory.times, theory.alignment("features"), color=colour)
             _draw_networks(alignment, shown, _alignments(networks, "features"), colour)
             density.plot(*_density(theory.preactivations[1, -1, -1]), color=colour)
-            found = _density(_last_preactivations(net, data, run, width, seeds), _BINS[::2])
+            found = _density(_last_preactivations(net, data, run, width, max(2, seeds // 2)), _BINS[::2])
             density.plot(*found, color=colour, **_CIRCLES)
         density.plot(*_density(theory.preactivations[0, -1, -1]), color="0.5", linestyle=(0, (3, 1.5)), label="$t = 0$", zorder=1)
         _draw_kernels(bottom, theory, networks)
@@ -166,7 +166,10 @@ def richness(
 
 
 def approximations(cases=(("tanh", 1.0, 0.15), ("linear", 0.8, 0.04)), depth=3, width=2048, seeds=16, samples=16, steps=40, particles=4096):
-    """Approximations of kernel evolution against the full theory and finite networks: loss, alignment, gradient kernel."""
+    """Approximations of kernel evolution against the full theory and finite networks: loss, alignment, gradient kernel.
+
+    The predictions of the expansion in the richness are the lazy ones.
+    """
     data, shown = _digits(samples), selection(steps + 1, 11)
     with plt.style.context(plot.STYLE):
         figure, axes = plt.subplots(len(cases), 3, figsize=(7.2, 2.1 * len(cases) + 0.3), sharex=True, squeeze=False)
