@@ -24,5 +24,6 @@ def alignment(kernels, target):
     result = np.full(kernels.shape[:-2], np.inf)
     finite = np.isfinite(kernels).all(axis=(-2, -1))
     done = kernels[finite]
+    done = done / np.maximum(np.abs(done).max(axis=(1, 2), keepdims=True), np.finfo(float).tiny)
     result[finite] = np.tensordot(done, target) / (np.linalg.norm(done, axis=(1, 2)) * np.linalg.norm(target))
     return result

@@ -123,6 +123,12 @@ def test_zscores_draws_both_losses(trajectory, ensemble):
     np.testing.assert_array_equal(line(ax, "train").get_ydata(), verdict.train_zscores)
 
 
+def test_zscores_of_functions(evolution):
+    verdict = dmft.compare(evolution, dmft.simulate(*EVOLUTION, width=50, seeds=3, progress=False), progress=False)
+    ax = dmft.plot.zscores(verdict)
+    np.testing.assert_array_equal(line(ax, "function at all points").get_ydata(), verdict.zscores)
+
+
 def test_overview_holds_losses_and_all_maps(trajectory, tmp_path):
     figure = dmft.plot.overview(trajectory)
     assert len(figure.axes) == 1 + 4
@@ -292,3 +298,14 @@ def test_loss_has_a_band_of_its_monte_carlo_error(evolution):
     (band,) = ax.collections
     heights = band.get_paths()[0].vertices[:, 1]
     assert heights.min() == pytest.approx((evolution.loss - 2 * evolution.loss_error).min())
+
+
+@pytest.mark.filterwarnings("error")
+def test_kernel_evolution_that_diverges_is_drawn():
+    problem = dmft.MLP(2, "relu"), IMAGES, dmft.GradientDescent(50.0, steps=10)
+    trajectory = dmft.solve(*problem, samples=256, progress=False)
+    networks = dmft.simulate(*problem, width=50, seeds=2, track="kernels", progress=False)
+    assert trajectory.status is dmft.Status.DIVERGED and np.isinf(networks.loss[:, -1]).any()
+    dmft.plot.overview(trajectory).canvas.draw()
+    dmft.plot.alignment(trajectory, networks).figure.canvas.draw()
+    assert dmft.compare(trajectory, networks, progress=False).diverged == (True, True)

@@ -162,7 +162,8 @@ def compare(trajectory, ensembles, threshold, progress):
     for name in ("loss", "test_loss"):
         if getattr(trajectory, name) is not None:
             slopes = [g.slope(name) for g in groups]
-            samples = [getattr(g.ensemble, name) - np.array([getattr(t, name) for t in g.theories]) for g in groups]
+            with np.errstate(invalid="ignore"):
+                samples = [getattr(g.ensemble, name) - np.array([getattr(t, name) for t in g.theories]) for g in groups]
             errors = [s * g.rms_error for s, g in zip(slopes, groups)]
             tests["train loss" if name == "loss" else "test loss"] = test(samples, slopes[0] * noise, errors)
     if isinstance(trajectory, KernelTrajectory):

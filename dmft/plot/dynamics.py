@@ -5,7 +5,7 @@ import numpy as np
 from matplotlib.ticker import LogLocator, NullFormatter
 
 from .. import checks
-from ..compare import Verdict
+from ..compare import FunctionVerdict, Verdict
 from ..curves import losses, selection
 from ..ensemble import Ensemble
 from ..kernel_trajectory import KernelTrajectory
@@ -95,7 +95,8 @@ def _draw_ensemble(ax, ensemble, name):
 def _draw_error(ax, trajectory, name, theory):
     error = getattr(trajectory, f"{losses(trajectory)[name]}_error", None)
     if error is not None and np.any(error[np.isfinite(error)]):
-        low, high = _positive(theory - 2 * error), _positive(theory + 2 * error)
+        error = 2 * np.where(np.isfinite(error), error, 0.0)
+        low, high = _positive(theory - error), _positive(theory + error)
         ax.fill_between(trajectory.times, low, high, color=BY_NAME[name], alpha=0.25, linewidth=0, zorder=2)
 
 
@@ -179,25 +180,29 @@ def _symbol(name, layer):
 
 
 def zscores(verdict, ax=None):
-    """Deviation of finite networks from the theory over time, in standard errors of their mean.
+    """Deviation of finite networks from the theory over time, in standard errors of their mean; of functions on a data set its |z|.
 
     Parameters
     ----------
-    verdict : Verdict
+    verdict : Verdict or FunctionVerdict
     ax : matplotlib.axes.Axes, optional
 
     Returns
     -------
     matplotlib.axes.Axes
     """
-    check_type("verdict", verdict, (Verdict,))
+    check_type("verdict", verdict, (Verdict, FunctionVerdict))
     with plt.style.context(STYLE):
         ax = plt.subplots(figsize=(3.6, 2.2))[1] if ax is None else ax
         ax.axhline(0.0, color="0.6", linewidth=0.7)
         times = verdict.ensembles[0].times
-        ax.plot(times, verdict.zscores, color=TEST, label="test")
-        ax.plot(times, verdict.train_zscores, color=TRAIN, label="train")
+        if isinstance(verdict, FunctionVerdict):
+            ax.plot(times, np.where(np.isfinite(verdict.zscores), verdict.zscores, np.nan), color=TEST, label="function at all points")
+            ax.set_ylabel("$|z|$ of networks − theory")
+        else:
+            ax.plot(times, verdict.zscores, color=TEST, label="test")
+            ax.plot(times, verdict.train_zscores, color=TRAIN, label="train")
+            ax.set_ylabel("(networks − theory) / s.e.")
         ax.set_xlabel("gradient step $t$")
-        ax.set_ylabel("(networks − theory) / s.e.")
         ax.legend(loc="lower left", bbox_to_anchor=(0.0, 1.0), ncols=2, borderaxespad=0.2)
     return ax

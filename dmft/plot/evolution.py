@@ -105,6 +105,7 @@ def alignment(trajectory, ensemble=None, ax=None):
             ax.plot(trajectory.times, np.where(np.isfinite(values), values, np.nan), color=colour, label=label)
             if ensemble is not None:
                 values = ensemble.alignment(name)
+                values = np.where(np.isfinite(values).all(axis=0), values, np.nan)
                 error = values.std(axis=0, ddof=1) / np.sqrt(len(values)) if len(values) > 1 else None
                 style = dict(color=colour, markerfacecolor="white", markeredgewidth=0.8, elinewidth=0.7)
                 ax.errorbar(ensemble.kernel_times, values.mean(axis=0), error, fmt="o", **style)
