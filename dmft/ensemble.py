@@ -287,7 +287,7 @@ class KernelEnsemble(FunctionEnsemble):
         gradients = [np.moveaxis(self.gradient_kernels[:, layer - 1, times, :, times], 0, 1) for layer in layers]
         gram, outputs = self.data.x @ self.data.x.T / self.data.x.shape[1], y.shape[1]
         gradients.append(np.tile(np.eye(outputs), (len(y), len(y))))
-        with np.errstate(invalid="ignore"):
+        with np.errstate(over="ignore", invalid="ignore"):
             tangent = sum(phi.repeat(outputs, axis=-2).repeat(outputs, axis=-1) * g for phi, g in zip([gram, *features], gradients))
         return curves.alignment(tangent, np.outer(y, y))
 
