@@ -107,6 +107,21 @@ def compare(
     console.print(str(verdict))
 
 
+@app.command("coordinate-check")
+def coordinate_check(
+    file: ProblemFile, out: Annotated[Path | None, typer.Option(help="Figure of the changes to write.", show_default=False)] = None
+):
+    """Hold fitted powers of the width of a deep network's signals against the derived ones; exit status 1 if one of them fails."""
+    stated = problem.read(file)
+    check = dmft.coordinate_check(stated.network, stated.data, stated.training, **stated.coordinate_check)
+    console.print(str(check))
+    if out:
+        dmft.plot.coordinates(check).figure.savefig(out)
+        console.print(f"written: {out}")
+    if not check.passed:
+        raise typer.Exit(1)
+
+
 @app.command()
 def resume(file: RunFile, steps: Annotated[int, typer.Option(help="Total number of steps to reach.", show_default=False)]):
     """Continue a stored trajectory to more steps, in its file."""

@@ -233,7 +233,7 @@ def judge(sizes, widths, derived, threshold=THRESHOLD):
     rows = []
     for key in sorted(set(sizes) & set(derived), key=lambda key: (key[2], _rank(key[0]), key[1])):
         if key[0] in _SHOWN:
-            slope, error, plain = _fit(sizes[key], widths)
+            slope, error, plain = fitted_power(sizes[key], widths)
             rows.append(CoordinateRow(*key, derived[key], slope, error, plain, threshold * error + ALLOWANCE))
     return tuple(rows)
 
@@ -243,8 +243,8 @@ def _rank(signal):
     return _SHOWN.index({text: name for name, text in _LOGITS.items()}.get(signal, signal)) if signal in _SHOWN else len(_SHOWN)
 
 
-def _fit(sizes, widths):
-    """Slope, its standard error, plain slope."""
+def fitted_power(sizes, widths):
+    """Slope of log sizes of shape (widths, seeds), its standard error, and plain slope, as in `CoordinateRow`."""
     if not sizes.any():
         return -math.inf, 0.0, -math.inf
     widths = np.array(widths, dtype=float)

@@ -77,6 +77,42 @@ def binary_digits(classes=(3, 8), samples=None, test_samples=0, flipped=0.0, see
     classes = _checked_classes(classes)
     if len(classes) != 2:
         checks.fail("classes", classes, "two different digits from 0 to 9")
+    flipped = checks.number("flipped", flipped, "a number from 0 to 1", lambda v: 0 <= v <= 1)
+    order, flips = map(np.random.default_rng, checks.seed_sequence("seed", seed).spawn(2))
+    x, labels, samples = _drawn(classes, samples, test_samples, norm, order)
+    y = np.where(labels == classes[1], 1.0, -1.0)
+    y[flips.permutation(samples)[: round(flipped * samples)]] *= -1
+    return _parted(x, y, samples)
+
+
+def one_hot_digits(classes=None, samples=None, test_samples=0, seed=0, norm=1.0):
+    """The images of `digits` for classifiers of several classes: one-hot labels, otherwise as `binary_digits`.
+
+    Parameters
+    ----------
+    classes : sequence of int, optional
+        At least two different digits from 0 to 9; None stands for all ten.
+    samples, test_samples, seed, norm
+        As in `binary_digits`.
+
+    Returns
+    -------
+    Dataset
+        y and test_y have one column per class, in the given order.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is out of range, or there are fewer images than points.
+    """
+    classes = tuple(range(10)) if classes is None else _checked_classes(classes)
+    order = np.random.default_rng(checks.seed_sequence("seed", seed).spawn(1)[0])
+    x, labels, samples = _drawn(classes, samples, test_samples, norm, order)
+    return _parted(x, (labels[:, None] == np.array(classes)).astype(float), samples)
+
+
+def _drawn(classes, samples, test_samples, norm, order):
+    """Images of a norm in the order of a generator, their labels, and how many of them, the first, are training samples."""
     images, labels = _centred_images(classes)
     test_samples = checks.integer("test_samples", test_samples, 0)
     available = len(images) - test_samples
@@ -85,15 +121,13 @@ def binary_digits(classes=(3, 8), samples=None, test_samples=0, flipped=0.0, see
     samples = available if samples is None else checks.integer("samples", samples, 1)
     if samples > available:
         checks.fail("samples", samples, f"at most {available}: these classes have {len(images)} images, {test_samples} of them test points")
-    flipped = checks.number("flipped", flipped, "a number from 0 to 1", lambda v: 0 <= v <= 1)
     norm = checks.positive("norm", norm)
-    order, flips = map(np.random.default_rng, checks.seed_sequence("seed", seed).spawn(2))
-
     chosen = order.permutation(len(images))[: samples + test_samples]
-    x = norm * images[chosen] / np.linalg.norm(images[chosen], axis=1, keepdims=True)
-    y = np.where(labels[chosen] == classes[1], 1.0, -1.0)
-    y[flips.permutation(samples)[: round(flipped * samples)]] *= -1
-    test = (x[samples:], y[samples:]) if test_samples else ()
+    return norm * images[chosen] / np.linalg.norm(images[chosen], axis=1, keepdims=True), labels[chosen], samples
+
+
+def _parted(x, y, samples):
+    test = (x[samples:], y[samples:]) if samples < len(x) else ()
     return Dataset(x[:samples], y[:samples], *test)
 
 

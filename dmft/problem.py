@@ -1,44 +1,31 @@
 """Problems written as TOML files, as the command line reads them."""
 
+import inspect
 import tomllib
 from dataclasses import dataclass
 
-from . import datasets, networks, training  # noqa: F401  (register the specifications that `from_dict` builds)
+from . import datasets, training  # noqa: F401  (register the specifications that `from_dict` builds)
+from .coordinate_check import coordinate_check
 from .data import StructuredData
-from .networks import MLP, ShallowNet
-from .simulations import mlp as finite_mlp
+from .networks import MLP, DeepLinear, DeepNet
+from .simulate import option_names as simulate_options
+from .solve import option_names as solve_options
 from .specification import Specification, from_dict
-from .theories import mlp as kernel_evolution
 
-_TABLES = ("network", "data", "training", "solve", "simulate")
-_OF_LINEAR = {
-    "solve": ("method", "out"),
-    "simulate": ("dim", "seeds", "rng", "workers", "images", "dims"),
-    "digits": ("classes", "sample_ratio"),
-}
-_OF_SHALLOW = {
-    "solve": ("method", "out", "loss", "width", "samples", "rng", "track"),
-    "simulate": ("width", "seeds", "rng", "workers", "loss", "track", "allow_unstable"),
-    "digits": ("classes", "samples", "test_samples", "flipped", "seed"),
-}
-_OF_MLP = {
-    "solve": tuple(dict.fromkeys(("method", "out", *(option for options in kernel_evolution.METHODS.values() for option in options)))),
-    "simulate": ("seeds", "rng", "workers", *finite_mlp.OPTIONS),
-    "digits": (*_OF_SHALLOW["digits"], "norm"),
-}
+_TABLES = ("network", "data", "training", "solve", "simulate", "coordinate_check")
 #: Euclidean norm of the images for an `MLP`, which divides its inputs by the root of their dimension.
 _MLP_NORM = 8.0
 
 
 @dataclass(frozen=True)
 class Problem:
-    """Network, data and training, and the options of `dmft.solve`, `dmft.simulate` and `dmft.compare` that the file states.
+    """Network, data and training, and the options of functions of `dmft` that the file states.
 
     Attributes
     ----------
     network, data, training : Specification
-    solve, simulate, compare : dict
-        Keyword arguments.
+    solve, simulate, compare, coordinate_check : dict
+        Keyword arguments of the functions of these names.
     """
 
     network: Specification
@@ -47,20 +34,22 @@ class Problem:
     solve: dict
     simulate: dict
     compare: dict
+    coordinate_check: dict
 
 
 def read(path):
     """The `Problem` in a TOML file.
 
     The tables [network], [data] and [training] hold ``type = "<class of dmft>"`` and the arguments of that class; infinity is written
-    ``inf``, an exact exponent ``"-1/2"``. The optional tables [solve] and [simulate] hold arguments of the functions: method and out;
-    dim, seeds, rng and workers, and ``dims`` for `dmft.compare`. For a `ShallowNet` they are method, out, loss, width, samples, rng and
-    track; width, seeds, rng, workers, loss, track and allow_unstable. For an `MLP` they are method, out and the options of its methods
-    (`dmft.theories.mlp.check`); seeds, rng, workers and the options of its networks (`dmft.simulate`).
+    ``inf``, an exact exponent ``"-1/2"``, the exponents of a `DeepNet` as a table ``parameterization = { type = "ABC", a = [...], ... }``.
+    The optional tables [solve], [simulate] and [coordinate_check] hold arguments of the functions: method, out and the options of the
+    network's theory; seeds, rng, workers and the options of the network's simulation, for a `DeepLinear` also ``dims`` for `dmft.compare`;
+    widths, seeds, steps and the others.
 
-    ``type = "digits"`` under [data] stands for the digits that ship with dmft. For a `ShallowNet` or an `MLP` they are two classes of
-    images, with the arguments of `dmft.datasets.binary_digits`, for an `MLP` of norm 8 by default. Otherwise they are, with ``classes`` and ``sample_ratio``, Gaussian data with their
-    covariance and linear target; then ``images = true`` under [simulate] trains on the images themselves.
+    ``type = "digits"`` under [data] stands for the digits that ship with dmft. For a `DeepLinear` they are, with ``classes`` and
+    ``sample_ratio``, Gaussian data with their covariance and linear target; then ``images = true`` under [simulate] trains on the images
+    themselves. Otherwise they are images, with the arguments of `dmft.datasets.binary_digits`, or of `dmft.datasets.one_hot_digits` for
+    a network with several outputs; for an `MLP` of norm 8 by default.
 
     Raises
     ------
@@ -79,11 +68,11 @@ def read(path):
         if name not in tables:
             raise ValueError(f"table [{name}] is missing; a problem needs [network], [data] and [training]")
     network = from_dict(tables["network"])
-    keys = {ShallowNet: _OF_SHALLOW, MLP: _OF_MLP}.get(type(network), _OF_LINEAR)
-    for name in ("solve", "simulate"):
-        _check_names(f"key under [{name}]", tables.get(name, {}), keys[name])
+    keys = _keys(network)
+    for name, valid in keys.items():
+        _check_names(f"key under [{name}]", tables.get(name, {}), valid)
 
-    data, images = _read_data(tables["data"], network, keys["digits"])
+    data, images = _read_data(tables["data"], network)
     simulate = dict(tables.get("simulate", {}))
     compare = {"dims": simulate.pop("dims")} if "dims" in simulate else {}
     if simulate.pop("images", False):
@@ -97,25 +86,43 @@ def read(path):
         solve=tables.get("solve", {}),
         simulate=simulate,
         compare=compare,
+        coordinate_check=tables.get("coordinate_check", {}),
     )
 
 
-def _read_data(table, network, keys):
+def _keys(network):
+    """Valid keys of the optional tables."""
+    options = ["seeds", "rng", "workers", *simulate_options(network)]
+    if isinstance(network, DeepLinear):
+        options[options.index("inputs")] = "images"
+        options.append("dims")
+    check = [name for name, parameter in inspect.signature(coordinate_check).parameters.items() if parameter.kind is parameter.KEYWORD_ONLY]
+    check.remove("progress")
+    return {
+        "solve": ("method", "out", *solve_options(network)),
+        "simulate": tuple(options),
+        "coordinate_check": tuple(check) if isinstance(network, DeepNet) else (),
+    }
+
+
+def _read_data(table, network):
     """Data for the theory, and the data set behind Gaussian data if there is one."""
     if table.get("type") != "digits":
         return from_dict(table), None
     arguments = {key: value for key, value in table.items() if key != "type"}
-    _check_names('key of data of type "digits"', arguments, keys)
+    if isinstance(network, DeepLinear):
+        make, further = datasets.digits, ("sample_ratio",)
+    else:
+        make, further = datasets.one_hot_digits if getattr(network, "outputs", 1) > 1 else datasets.binary_digits, ()
+    _check_names('key of data of type "digits"', arguments, (*inspect.signature(make).parameters, *further))
     if isinstance(network, MLP):
         arguments = {"norm": _MLP_NORM} | arguments
-    if isinstance(network, (ShallowNet, MLP)):
-        return datasets.binary_digits(**arguments), None
-    ratio = {"sample_ratio": arguments.pop("sample_ratio")} if "sample_ratio" in arguments else {}
-    images = datasets.digits(**arguments)
-    return StructuredData.from_dataset(images.x, images.y, **ratio), images
+    ratio = {key: arguments.pop(key) for key in further if key in arguments}
+    made = make(**arguments)
+    return (StructuredData.from_dataset(made.x, made.y, **ratio), made) if isinstance(network, DeepLinear) else (made, None)
 
 
 def _check_names(kind, given, valid):
     for name in given:
         if name not in valid:
-            raise ValueError(f"unknown {kind}: {name}; valid are {', '.join(valid)}")
+            raise ValueError(f"unknown {kind}: {name}; valid are {', '.join(valid) or 'none'}")

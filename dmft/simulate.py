@@ -17,6 +17,16 @@ from .specification import check_type
 _SIMULATIONS = {DeepLinear: "deep_linear", ShallowNet: "shallow", DeepNet: "deep", MLP: "mlp"}
 
 
+def _simulation_of(network):
+    check_type("network", network, tuple(_SIMULATIONS))
+    return importlib.import_module(f".simulations.{_SIMULATIONS[type(network)]}", __package__)
+
+
+def option_names(network):
+    """Names of the options that `simulate` takes for a network."""
+    return _simulation_of(network).OPTIONS
+
+
 def simulate(network, data, training, *, seeds=8, rng=0, progress=True, workers=1, **options):
     """Train finite networks.
 
@@ -71,8 +81,7 @@ def simulate(network, data, training, *, seeds=8, rng=0, progress=True, workers=
     ValueError, TypeError
         Before any work, naming the argument.
     """
-    check_type("network", network, tuple(_SIMULATIONS))
-    simulation = importlib.import_module(f".simulations.{_SIMULATIONS[type(network)]}", __package__)
+    simulation = _simulation_of(network)
     checks.options(options, simulation.OPTIONS, f"simulating a {type(network).__name__}")
     seeds = checks.integer("seeds", seeds, 1)
     workers = min(seeds, checks.integer("workers", workers, 1))

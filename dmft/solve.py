@@ -16,10 +16,19 @@ from .trajectory import Status
 _THEORIES = {DeepLinear: "deep_linear", ShallowNet: "shallow", DeepNet: "deep", MLP: "mlp"}
 
 
+def _theory_of(network):
+    check_type("network", network, tuple(_THEORIES))
+    return importlib.import_module(f".theories.{_THEORIES[type(network)]}", __package__)
+
+
+def option_names(network):
+    """Names of the options that `solve` takes for a network by one method or another."""
+    return tuple(dict.fromkeys(name for names in _theory_of(network).METHODS.values() for name in names))
+
+
 def _theory(network, data, training, method, options):
     """The theory of a network, after all checks of the problem."""
-    check_type("network", network, tuple(_THEORIES))
-    theory = importlib.import_module(f".theories.{_THEORIES[type(network)]}", __package__)
+    theory = _theory_of(network)
     checks.choice("method", method, tuple(theory.METHODS))
     checks.options(options, theory.METHODS[method], f"method {method!r} for a {type(network).__name__}")
     theory.check(network, data, training, method, **options)

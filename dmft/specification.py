@@ -2,6 +2,7 @@
 
 import dataclasses
 import hashlib
+import importlib
 import json
 import math
 from fractions import Fraction
@@ -9,6 +10,8 @@ from fractions import Fraction
 import numpy as np
 
 _registry = {}
+#: Modules of specifications that are too slow to import before one of them is built.
+_LAZY = {"ABC": "parameterizations"}
 
 
 def _encode(value):
@@ -75,6 +78,8 @@ def from_dict(dictionary):
     """
     fields = dict(dictionary)
     kind = fields.pop("type", None)
+    if kind in _LAZY:
+        importlib.import_module(f".{_LAZY[kind]}", __package__)
     if kind not in _registry:
         raise ValueError(f"type must be one of {', '.join(sorted(_registry))}; got {kind!r}")
     cls = _registry[kind]

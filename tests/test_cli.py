@@ -78,6 +78,37 @@ training = { type = "GradientDescent", learning_rate = 0.2, steps = 3 }
 solve = { samples = 256, replicas = 4, loss = "logistic" }
 simulate = { width = 64, seeds = 3, track = "kernels", kernel_times = [0, 3], loss = "logistic" }
 """
+DEEP = """
+[network]
+type = "DeepNet"
+depth = 2
+parameterization = "ip-llr"
+[data]
+type = "digits"
+classes = [4, 9]
+samples = 8
+test_samples = 5
+[training]
+type = "GradientDescent"
+learning_rate = [6.0, 0.2, 0.2]
+steps = 3
+[solve]
+samples = 1024
+[simulate]
+width = 40
+seeds = 3
+[coordinate_check]
+widths = [32, 64, 128]
+seeds = 4
+"""
+#: Exponents as a table, several classes.
+CLASSES = (
+    DEEP.replace('"ip-llr"', '{ type = "ABC", a = ["-1/2", 0, "1/2"], b = ["1/2", "1/2", "1/2"], c = [0, 0, 0] }\noutputs = 3')
+    .replace("[4, 9]", "[4, 9, 0]")
+    .replace("[solve]", '[solve]\nloss = "softmax"')
+    .replace("[simulate]", '[simulate]\nloss = "softmax"')
+    .replace("samples = 1024", "samples = 2048")
+)
 
 
 @pytest.fixture
@@ -210,6 +241,45 @@ def test_networks_that_learn_features_from_toml(folder, call):
     assert status == 0 and "8 seeds, width 32" in text and "train loss" in text
 
 
+@pytest.mark.parametrize("text", [DEEP, CLASSES], ids=["two classes", "three classes"])
+def test_deep_networks_from_toml(folder, call, text):
+    (folder / "deep.toml").write_text(text, encoding="utf-8")
+    stated = problem.read("deep.toml")
+    options = {"samples": 8, "test_samples": 5}
+    if text is DEEP:
+        assert stated.network == dmft.DeepNet(2, "ip-llr")
+        assert stated.data == dmft.datasets.binary_digits((4, 9), **options)
+    else:
+        assert stated.network.abc.scaling == dmft.parameterization("mup", 2).scaling
+        assert stated.data == dmft.datasets.one_hot_digits((4, 9, 0), **options)
+    assert stated.coordinate_check == {"widths": [32, 64, 128], "seeds": 4}
+    status, shown, _ = call("solve", "deep.toml")
+    assert status == 0 and "test theory" in shown
+    status, shown, _ = call("simulate", "deep.toml", "--out", "networks.h5")
+    assert status == 0 and "width 40" in shown
+    for name in ("deep", "networks"):
+        assert call("plot", f"{name}.h5")[0] == 0 and (folder / f"{name}.png").stat().st_size > 10_000
+    status, shown, _ = call("compare", "deep.toml")
+    assert status == 0 and re.search("agree|DISAGREE", shown)
+
+
+def test_a_file_with_exponents_opens_in_a_new_process(folder, call):
+    (folder / "deep.toml").write_text(CLASSES, encoding="utf-8")
+    call("solve", "deep.toml")
+    program = [sys.executable, "-c", "import dmft; print(dmft.load('deep.h5').network.abc.depth)"]
+    run = subprocess.run(program, env=os.environ | {"PYTHONPATH": str(ROOT)}, capture_output=True, text=True, check=True)
+    assert run.stdout == "2\n"
+
+
+def test_coordinate_check_prints_its_table_and_fails_with_status_1(folder, call, monkeypatch):
+    (folder / "deep.toml").write_text(DEEP.replace("ip-llr", "ntk").replace("[6.0, 0.2, 0.2]", "0.2"), encoding="utf-8")
+    status, shown, _ = call("coordinate-check", "deep.toml", "--out", "check.png")
+    assert status == 0 and "Coordinate check: PASS" in shown and "change of h" in shown
+    assert (folder / "check.png").stat().st_size > 10_000
+    monkeypatch.setattr(dmft.CoordinateCheck, "passed", False)
+    assert call("coordinate-check", "deep.toml")[0] == 1
+
+
 BAD = {
     "no such file": (None, "No such file"),
     "not toml": ("[network", "Expected"),
@@ -217,7 +287,7 @@ BAD = {
         ISOTROPIC.replace("[data]", "[solve]").replace('type = "GaussianData"', "").split("sample_ratio")[0],
         r"\[data\] is missing",
     ),
-    "unknown table": (ISOTROPIC + "[plot]\n", "unknown table: plot; valid are network, data, training, solve, simulate"),
+    "unknown table": (ISOTROPIC + "[plot]\n", "unknown table: plot; valid are network, data, training, solve, simulate, coordinate_check"),
     "not a table": ("network = 3\n", r"network must be a table, \[network\]; got 3"),
     "unknown option": (ISOTROPIC + "size = 3\n", r"unknown key under \[simulate\]: size"),
     "unknown type": (ISOTROPIC.replace("DeepLinear", "Deep"), "type must be one of .*DeepLinear.*; got 'Deep'"),
@@ -236,7 +306,7 @@ BAD = {
     "images without digits": (ISOTROPIC + "images = true\n", "images = true"),
     "dim of a ShallowNet": (
         SHALLOW + "dim = 3\n",
-        r"unknown key under \[simulate\]: dim; valid are width, seeds, rng, workers, loss, track, allow_unstable",
+        r"unknown key under \[simulate\]: dim; valid are seeds, rng, workers, width, loss, track, allow_unstable",
     ),
     "width of a DeepLinear": (ISOTROPIC + "[solve]\nwidth = 3\n", r"unknown key under \[solve\]: width; valid are method, out"),
     "digits key of a DeepLinear": (
@@ -253,6 +323,17 @@ BAD = {
     ),
     "three classes": (SHALLOW.replace("[3, 8]", "[3, 5, 8]"), "classes must be two different digits"),
     "bad exponent": (SHALLOW.replace('"-1"', '"half"'), "q_sigma must be"),
+    "check of another network": (
+        SHALLOW + "[coordinate_check]\nseeds = 3\n",
+        r"unknown key under \[coordinate_check\]: seeds; valid are none",
+    ),
+    "width of a DeepNet's limit": (
+        DEEP.replace("samples = 1024", "width = 9"),
+        r"unknown key under \[solve\]: width; valid are method, out, loss, samples, rng, initial_function",
+    ),
+    "bad check": (DEEP.replace("[coordinate_check]", "[coordinate_check]\ndepth = 3"), "unknown key .* valid are widths, seeds, rng, loss"),
+    "flipped one-hot labels": (CLASSES.replace("classes =", "flipped = 0.1\nclasses ="), "valid are classes, samples, test_samples, seed"),
+    "bad parameterization": (DEEP.replace("ip-llr", "ip"), "parameterization must be one of"),
     "bad loss": (SHALLOW.replace("[solve]", '[solve]\nloss = "l1"'), "loss must be one of"),
 }
 

@@ -104,3 +104,23 @@ def test_binary_digits_have_the_norm_that_is_asked_for():
     np.testing.assert_allclose(images.x, 8 * dmft.datasets.binary_digits(samples=5).x)
     with pytest.raises(ValueError, match="norm must be"):
         dmft.datasets.binary_digits(norm=0.0)
+
+
+def test_one_hot_digits_have_a_column_per_class():
+    data = dmft.datasets.one_hot_digits((7, 0, 4), samples=30, test_samples=12, seed=3)
+    assert data.x.shape == (30, 64) and data.y.shape == (30, 3) and data.test_y.shape == (12, 3)
+    np.testing.assert_allclose(np.linalg.norm(data.points, axis=1), 1.0)
+    images, labels = dmft.datasets.digits((7, 0, 4))
+    images = images / np.linalg.norm(images, axis=1, keepdims=True)
+    nearest = (data.points @ images.T).argmax(axis=1)
+    np.testing.assert_array_equal(np.concatenate((data.y, data.test_y)).argmax(axis=1), labels[nearest].argmax(axis=1))
+    assert dmft.datasets.one_hot_digits().y.shape == (1797, 10) and dmft.datasets.one_hot_digits().test_x is None
+    two, signs = dmft.datasets.one_hot_digits((3, 8), samples=20), dmft.datasets.binary_digits((3, 8), samples=20)
+    np.testing.assert_array_equal(two.x, signs.x)
+    np.testing.assert_array_equal(two.y @ [-1.0, 1.0], signs.y)
+
+
+@pytest.mark.parametrize("options", [{"samples": 1800}, {"test_samples": 1797}, {"classes": (3,)}, {"samples": 0}])
+def test_bad_one_hot_digits_are_refused_by_name(options):
+    with pytest.raises(ValueError, match=f"{next(iter(options))} must be"):
+        dmft.datasets.one_hot_digits(**options)

@@ -22,6 +22,10 @@ SMALL = {
     "golikov-fig1-left": {},
     "golikov-fig1-right": dict(widths=(16, 32), seeds=2, steps=3, samples=8, test_samples=4, particles=64),
     "golikov-kernel-change": dict(widths=(128, 256), seeds=2, steps=2, samples=8, particles=64),
+    "hajjar-vanishing": dict(depths=(1, 2, 4), widths=(32, 64), seeds=3, steps=4, neurons=2**10),
+    "hajjar-ip-llr": dict(depth=3, width=32, widths=(32, 64, 128), seeds=2, steps=4, neurons=2**10),
+    "hajjar-convergence": dict(widths=(32, 64), seeds=2, times=(1, 2), neurons=2**10),
+    "hajjar-polytope": {},
 }
 
 
@@ -67,6 +71,29 @@ def test_lines_of_the_kernel_change_have_the_derived_powers():
         dashed = [line for line in ax.lines if line.get_linestyle() == "--"]
         slopes = [np.polyfit(np.log(line.get_xdata()), np.log(line.get_ydata()), 1)[0] for line in dashed]
         assert sorted(slopes) == pytest.approx(sorted(float(Fraction(text.get_text().strip("$"))) for text in ax.texts), abs=1e-9)
+    plt.close(figure)
+
+
+def test_lines_of_the_integrable_parameterization_have_the_derived_powers():
+    """-L/2 at initialization, and 0, 0, -(L - 2) after the first step; from four layers of weights on the limit stands still."""
+    figure = figures.function("hajjar-vanishing")(**SMALL["hajjar-vanishing"])
+    start, moved, losses, _ = figure.axes
+    for ax, powers in ((start, (-0.5, -1.0, -2.0)), (moved, (0.0, 0.0, -2.0))):
+        dashed = [line for line in ax.lines if line.get_linestyle() == "--"]
+        assert [np.polyfit(*np.log(line.get_data()), 1)[0] for line in dashed] == pytest.approx(powers, abs=1e-9)
+        assert [Fraction(text.get_text().strip("$")) for text in ax.texts] == [Fraction(power) for power in powers]
+    limits = [line.get_ydata()[-1] for line in losses.lines if line.get_linestyle() == "--"]
+    assert limits[0] < limits[1] < 0.9 and limits[2] == 1.0
+    plt.close(figure)
+
+
+def test_only_networks_with_a_limit_show_one():
+    """Above each activation: three parameterizations, the limits of muP and hybrid muP; below: the layers of IP-LLR with derived powers."""
+    figure = figures.function("hajjar-ip-llr")(**SMALL["hajjar-ip-llr"])
+    for losses, moved, powers in zip(figure.axes[:3], figure.axes[3:], ("0", "-1/2", "-1/2")):
+        assert [line.get_linestyle() for line in losses.lines].count("--") == 2 and len(losses.lines) == 5
+        labels = [text.get_text() for text in moved.get_legend().get_texts()]
+        assert len(labels) == 4 and [label.split("(")[1].rstrip(")") for label in labels] == ["0", "0", powers, powers]
     plt.close(figure)
 
 

@@ -309,3 +309,39 @@ def test_kernel_evolution_that_diverges_is_drawn():
     dmft.plot.overview(trajectory).canvas.draw()
     dmft.plot.alignment(trajectory, networks).figure.canvas.draw()
     assert dmft.compare(trajectory, networks, progress=False).diverged == (True, True)
+
+
+def test_stable_polytope_draws_the_regions_and_named_points_of_the_cut():
+    from dmft.parameterizations import stable_cut
+
+    cut = stable_cut(3)
+    ax = dmft.plot.stable_polytope(cut)
+    assert {text.get_text() for text in ax.texts} == {"NTK", "µP", "not stable"}
+    assert {text.get_text() for text in ax.get_legend().get_texts()} == {"stable, trivial", "kernel", "feature learning"}
+    np.testing.assert_array_equal(ax.patches[0].get_xy()[:-1], np.array(cut.cut.regions["stable"][0], dtype=float))
+    np.testing.assert_array_equal(line(ax, "kernel").get_xydata(), [[0, 0], [1, 0]])
+    np.testing.assert_array_equal(line(ax, "feature learning").get_xydata(), [[1, 0]])
+
+
+def test_stable_polytope_shows_which_named_points_are_stable():
+    from dmft.parameterizations import stable_cut
+
+    _, given = plt.subplots()
+    assert dmft.plot.stable_polytope(stable_cut(2, "standard"), ax=given) is given
+    filled = {tuple(artist.get_xydata()[0]): artist.get_markerfacecolor() for artist in given.lines if artist.get_marker() == "o"}
+    assert filled == {(0.0, 0.0): "white", (0.0, 1.0): "black"}
+    with pytest.raises(TypeError, match="cut must be a StableCut"):
+        dmft.plot.stable_polytope("ntk-mup")
+
+
+def test_several_outputs_show_the_size_of_their_logits():
+    data = dmft.datasets.one_hot_digits((3, 5, 8), samples=6)
+    problem = dmft.DeepNet(1, "ntk", "tanh", outputs=3), data, dmft.GradientDescent(0.5, steps=3)
+    solved = dmft.solve(*problem, progress=False)
+    _, second = dmft.plot.overview(solved).axes
+    np.testing.assert_allclose(line(second, "train, theory").get_ydata(), np.sqrt(np.mean(solved.predictions**2, axis=(1, 2))))
+    networks = dmft.simulate(*problem, width=20, seeds=2, progress=False)
+    shown = dmft.plot.logits(ensemble=networks).lines[0].get_ydata()
+    np.testing.assert_allclose(shown, np.sqrt(np.mean(networks.predictions**2, axis=(2, 3))).mean(axis=0))
+    with pytest.raises(ValueError, match="trajectory must be of one output"):
+        dmft.plot.predictions(solved)

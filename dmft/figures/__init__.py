@@ -21,6 +21,10 @@ FIGURES = {
     "golikov-fig1-left": ("golikov_2020", "phase_diagram"),
     "golikov-fig1-right": ("golikov_2020", "training_curves"),
     "golikov-kernel-change": ("golikov_2020", "kernel_change"),
+    "hajjar-vanishing": ("hajjar_2021", "vanishing"),
+    "hajjar-ip-llr": ("hajjar_2021", "large_first_step"),
+    "hajjar-convergence": ("hajjar_2021", "convergence"),
+    "hajjar-polytope": ("hajjar_2021", "polytope"),
 }
 
 

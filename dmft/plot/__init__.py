@@ -5,6 +5,7 @@ from .dynamics import kernels, loss, zscores
 from .evolution import alignment
 from .functions import logits, predictions, tangent_kernel
 from .overviews import overview
+from .parameterizations import stable_polytope
 from .phase import phase_diagram
 from .style import STYLE
 
@@ -18,6 +19,7 @@ __all__ = [
     "overview",
     "phase_diagram",
     "predictions",
+    "stable_polytope",
     "tangent_kernel",
     "zscores",
 ]

@@ -14,6 +14,8 @@ _TITLES = {
     "h": "$h$ and $f$",
     "dh": r"$\partial \mathcal{L} / \partial h$",
 }
+#: Sizes of the axis go over this factor at least.
+_SPAN = 30.0
 _LAST = {"change of h": "change of f", "update of h": "update of f", "h": "f"}
 
 
@@ -57,6 +59,8 @@ def coordinates(check, ax=None, signal="change of h", step=None):
         ax.set(xscale="log", yscale="log", xlabel="width $m$", ylabel="root mean square", title=f"{_TITLES[signal]}, step {step}")
         ax.set_xticks(widths, [str(width) for width in widths])
         ax.minorticks_off()
+        low, high = ax.get_ylim()
+        ax.set_ylim(bottom=min(low, high / _SPAN))
         ax.legend()
     return ax
 

@@ -18,7 +18,8 @@ def overview(trajectory):
     """One figure of a trajectory.
 
     Of a deep linear network its losses, and the correlations of h and g in every layer; of a function on a data set its losses, or the
-    size of its logits where it has none, logits of some samples, and the tangent kernel if it was tracked.
+    size of its logits where it has none, logits of some samples or, of several outputs, their size, and the tangent kernel if it was
+    tracked.
 
     Of a network that learns features its losses, predictions of some samples (of several outputs their size), and where kernels were
     tracked their alignment with the labels and the kernels of every layer.
@@ -49,7 +50,7 @@ def _of_function(trajectory):
     left, *right = figure.subfigures(1, len(widths), width_ratios=widths, squeeze=False)[0]
     first, second = left.subplots(1, 2)
     (loss if losses(trajectory) else logits)(trajectory, ax=first)
-    predictions(trajectory, ax=second)
+    (logits if trajectory.predictions.ndim > 2 else predictions)(trajectory, ax=second)
     if tracked:
         tangent_kernel(trajectory, axes=right[0].subplots(1, 2))
     return figure
