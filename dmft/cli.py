@@ -97,7 +97,8 @@ def compare(
         trajectory = dmft.solve(stated.network, stated.data, stated.training, **stated.solve)
         options, further = stated.simulate, stated.compare
     else:
-        trajectory, options, further = dmft.load(file), {}, {}
+        trajectory, further = dmft.load(file), {}
+        options = {name: trajectory.options[name] for name in ("loss",) if name in trajectory.options}
     options = options | {name: value for name, value in (("dim", dim), ("width", width), ("seeds", seeds)) if value is not None}
     ensemble = dmft.simulate(trajectory.network, trajectory.data, trajectory.training, **options)
     verdict = dmft.compare(trajectory, ensemble, **further)
@@ -129,7 +130,7 @@ def resume(file: RunFile, steps: Annotated[int, typer.Option(help="Total number 
 
 @app.command()
 def plot(file: RunFile, out: Annotated[Path | None, typer.Option(help="Figure to write. [default: RUN.png]", show_default=False)] = None):
-    """Draw what a file holds: losses and correlations, or losses, logits and tangent kernel; the losses of finite networks."""
+    """Draw what a file holds: losses with correlations, logits and tangent kernel, or kernels of all layers; losses of finite networks."""
     out = out or file.with_suffix(".png")
     result = dmft.load(file)
     figure = dmft.plot.loss(ensemble=result).figure if isinstance(result, dmft.Ensemble) else dmft.plot.overview(result)

@@ -22,7 +22,8 @@ def compare(trajectory, ensemble, *, dims=None, threshold=4.0, progress=True, wo
     Of networks on a data set, every network is compared with its own theory, solved again from the network's initial function where
     the theory depends on it; see `dmft.comparisons.functions`. A trajectory solved with ``width=d`` needs networks of width d; one of
     infinite width is compared as it is. Ensembles of several widths, a trajectory of ``width=d`` solved again at each, are extrapolated
-    to infinite width.
+    to infinite width. Of an `MLP`, kernels that the networks recorded (``track="kernels"``) are compared too,
+    layer by layer; networks are to be centred, as they are by default, for the theory starts from zero.
 
     Parameters
     ----------
@@ -59,6 +60,8 @@ def compare(trajectory, ensemble, *, dims=None, threshold=4.0, progress=True, wo
     threshold = checks.positive("threshold", threshold)
     if isinstance(trajectory, FunctionTrajectory):
         if dims is not None:
-            raise ValueError(f"dims must be None for a ShallowNet, whose sizes are widths: give ensembles of several widths; got {dims!r}")
+            raise ValueError(
+                f"dims must be None for networks on a data set, whose sizes are widths: give ensembles of several widths; got {dims!r}"
+            )
         return functions.compare(trajectory, ensembles, threshold, checks.flag("progress", progress))
     return linear.compare(trajectory, ensembles, dims, threshold, progress, workers)

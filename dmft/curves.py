@@ -17,3 +17,14 @@ def root_mean_square(function):
 def selection(rows, count):
     """Indices of about `count` of the rows, evenly spaced, first and last among them."""
     return np.unique(np.linspace(0, rows - 1, count).round().astype(int))
+
+
+def alignment(kernels, target):
+    """<K, A> / (|K| |A|), Frobenius norms, of kernels (..., n, n) and a matrix (n, n); inf where a kernel is not finite, 0 where it is 0."""
+    result = np.full(kernels.shape[:-2], np.inf)
+    finite = np.isfinite(kernels).all(axis=(-2, -1))
+    largest = np.abs(kernels[finite]).max(axis=(1, 2), keepdims=True)
+    done = kernels[finite] / np.where(largest > 0, largest, 1.0)
+    sizes = np.linalg.norm(done, axis=(1, 2))
+    result[finite] = np.tensordot(done, target) / (np.where(sizes > 0, sizes, 1.0) * np.linalg.norm(target))
+    return result

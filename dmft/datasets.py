@@ -43,10 +43,10 @@ def digits(classes=(3, 8)):
     return Dataset(x, y - y.mean(axis=0))
 
 
-def binary_digits(classes=(3, 8), samples=None, test_samples=0, flipped=0.0, seed=0):
+def binary_digits(classes=(3, 8), samples=None, test_samples=0, flipped=0.0, seed=0, norm=1.0):
     """The images of `digits` for classifiers: two classes with labels -1 and +1, in random order, parted into samples and test points.
 
-    Each pixel is centred over the images of both classes, then every image has norm one.
+    Each pixel is centred over the images of both classes, then every image is scaled to the norm.
 
     Parameters
     ----------
@@ -60,6 +60,9 @@ def binary_digits(classes=(3, 8), samples=None, test_samples=0, flipped=0.0, see
         Fraction of the training labels, at random, that have the opposite sign.
     seed : int
         Of the order and of the flipped labels; the images do not depend on `flipped`, nor the samples on `test_samples`.
+    norm : float
+        Euclidean norm of every image: 1, as a `ShallowNet` takes its inputs, or 8, the root of the dimension, for an `MLP`, which divides
+        by that root.
 
     Returns
     -------
@@ -76,20 +79,20 @@ def binary_digits(classes=(3, 8), samples=None, test_samples=0, flipped=0.0, see
         checks.fail("classes", classes, "two different digits from 0 to 9")
     flipped = checks.number("flipped", flipped, "a number from 0 to 1", lambda v: 0 <= v <= 1)
     order, flips = map(np.random.default_rng, checks.seed_sequence("seed", seed).spawn(2))
-    x, labels, samples = _drawn(classes, samples, test_samples, order)
+    x, labels, samples = _drawn(classes, samples, test_samples, norm, order)
     y = np.where(labels == classes[1], 1.0, -1.0)
     y[flips.permutation(samples)[: round(flipped * samples)]] *= -1
     return _parted(x, y, samples)
 
 
-def one_hot_digits(classes=None, samples=None, test_samples=0, seed=0):
+def one_hot_digits(classes=None, samples=None, test_samples=0, seed=0, norm=1.0):
     """The images of `digits` for classifiers of several classes: one-hot labels, otherwise as `binary_digits`.
 
     Parameters
     ----------
     classes : sequence of int, optional
         At least two different digits from 0 to 9; None stands for all ten.
-    samples, test_samples, seed
+    samples, test_samples, seed, norm
         As in `binary_digits`.
 
     Returns
@@ -104,12 +107,12 @@ def one_hot_digits(classes=None, samples=None, test_samples=0, seed=0):
     """
     classes = tuple(range(10)) if classes is None else _checked_classes(classes)
     order = np.random.default_rng(checks.seed_sequence("seed", seed).spawn(1)[0])
-    x, labels, samples = _drawn(classes, samples, test_samples, order)
+    x, labels, samples = _drawn(classes, samples, test_samples, norm, order)
     return _parted(x, (labels[:, None] == np.array(classes)).astype(float), samples)
 
 
-def _drawn(classes, samples, test_samples, order):
-    """Images of norm one in the order of a generator, their labels, and how many of them, the first, are training samples."""
+def _drawn(classes, samples, test_samples, norm, order):
+    """Images of a norm in the order of a generator, their labels, and how many of them, the first, are training samples."""
     images, labels = _centred_images(classes)
     test_samples = checks.integer("test_samples", test_samples, 0)
     available = len(images) - test_samples
@@ -118,8 +121,9 @@ def _drawn(classes, samples, test_samples, order):
     samples = available if samples is None else checks.integer("samples", samples, 1)
     if samples > available:
         checks.fail("samples", samples, f"at most {available}: these classes have {len(images)} images, {test_samples} of them test points")
+    norm = checks.positive("norm", norm)
     chosen = order.permutation(len(images))[: samples + test_samples]
-    return images[chosen] / np.linalg.norm(images[chosen], axis=1, keepdims=True), labels[chosen], samples
+    return norm * images[chosen] / np.linalg.norm(images[chosen], axis=1, keepdims=True), labels[chosen], samples
 
 
 def _parted(x, y, samples):

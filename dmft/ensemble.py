@@ -5,7 +5,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from . import checks
+from . import checks, curves
 from .specification import Specification
 from .trajectory import Stored
 from .training import OnlineSGD
@@ -274,6 +274,22 @@ class KernelEnsemble(FunctionEnsemble):
         """G^layer, 1 ... L, as `feature_kernel`; (seeds, K, P, C, K, P, C) for labels with an axis of outputs."""
         kernels = self._layer("gradient_kernels", layer)
         return kernels if self.data.y.ndim == 1 else kernels.reshape(len(kernels), *2 * (kernels.shape[1], *self.data.y.shape))
+
+    def alignment(self, kernel="tangent"):
+        """Kernel-target alignment of every network at the `kernel_times`, as `KernelTrajectory.alignment` has it, (seeds, K)."""
+        y, times = self.data.targets, np.arange(len(self.kernel_times))
+        layers = range(1, self.network.depth + 1)
+        if checks.choice("kernel", kernel, ("tangent", "features")) == "features":
+            layers = layers[-1:]
+        features = [np.moveaxis(self.feature_kernel(layer)[:, times, :, times], 0, 1) for layer in layers]
+        if kernel == "features":
+            return curves.alignment(features[0], y @ y.T)
+        gradients = [np.moveaxis(self.gradient_kernels[:, layer - 1, times, :, times], 0, 1) for layer in layers]
+        gram, outputs = self.data.x @ self.data.x.T / self.data.x.shape[1], y.shape[1]
+        gradients.append(np.tile(np.eye(outputs), (len(y), len(y))))
+        with np.errstate(over="ignore", invalid="ignore"):
+            tangent = sum(phi.repeat(outputs, axis=-2).repeat(outputs, axis=-1) * g for phi, g in zip([gram, *features], gradients))
+        return curves.alignment(tangent, np.outer(y, y))
 
     def _layer(self, name, layer):
         if checks.integer("layer", layer, 1) > self.network.depth:

@@ -5,7 +5,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from . import checks
+from . import checks, curves
 from .function_trajectory import FunctionTrajectory
 from .trajectory import Stored
 
@@ -164,10 +164,7 @@ class KernelTrajectory(FunctionTrajectory):
         else:
             kernels = self._tracked("tangent_kernel")[:, : self.samples]
             kernels, target = kernels.reshape(self.rows, y.size, y.size), np.outer(y, y)
-        alignment = np.full(self.rows, np.inf)
-        done = kernels[: self.finished]
-        alignment[: self.finished] = np.tensordot(done, target) / (np.linalg.norm(done, axis=(1, 2)) * np.linalg.norm(target))
-        return alignment
+        return curves.alignment(kernels, target)
 
     def _layer(self, layer, lowest, highest):
         if checks.integer("layer", layer, lowest) > highest:

@@ -7,12 +7,14 @@ from dataclasses import dataclass
 from . import datasets, training  # noqa: F401  (register the specifications that `from_dict` builds)
 from .coordinate_check import coordinate_check
 from .data import StructuredData
-from .networks import DeepLinear, DeepNet
+from .networks import MLP, DeepLinear, DeepNet
 from .simulate import option_names as simulate_options
 from .solve import option_names as solve_options
 from .specification import Specification, from_dict
 
 _TABLES = ("network", "data", "training", "solve", "simulate", "coordinate_check")
+#: Euclidean norm of the images for an `MLP`, which divides its inputs by the root of their dimension.
+_MLP_NORM = 8.0
 
 
 @dataclass(frozen=True)
@@ -47,7 +49,7 @@ def read(path):
     ``type = "digits"`` under [data] stands for the digits that ship with dmft. For a `DeepLinear` they are, with ``classes`` and
     ``sample_ratio``, Gaussian data with their covariance and linear target; then ``images = true`` under [simulate] trains on the images
     themselves. Otherwise they are images, with the arguments of `dmft.datasets.binary_digits`, or of `dmft.datasets.one_hot_digits` for
-    a network with several outputs.
+    a network with several outputs; for an `MLP` of norm 8 by default.
 
     Raises
     ------
@@ -113,6 +115,8 @@ def _read_data(table, network):
     else:
         make, further = datasets.one_hot_digits if getattr(network, "outputs", 1) > 1 else datasets.binary_digits, ()
     _check_names('key of data of type "digits"', arguments, (*inspect.signature(make).parameters, *further))
+    if isinstance(network, MLP):
+        arguments = {"norm": _MLP_NORM} | arguments
     ratio = {key: arguments.pop(key) for key in further if key in arguments}
     made = make(**arguments)
     return (StructuredData.from_dataset(made.x, made.y, **ratio), made) if isinstance(network, DeepLinear) else (made, None)

@@ -71,6 +71,13 @@ track = "kernels"
 width = 40
 seeds = 3
 """
+EVOLUTION = """
+network = { type = "MLP", depth = 1, activation = "tanh", richness = 1.0 }
+data = { type = "digits", classes = [3, 8], samples = 4, test_samples = 2, seed = 1 }
+training = { type = "GradientDescent", learning_rate = 0.2, steps = 3 }
+solve = { samples = 256, replicas = 4, loss = "logistic" }
+simulate = { width = 64, seeds = 3, track = "kernels", kernel_times = [0, 3], loss = "logistic" }
+"""
 DEEP = """
 [network]
 type = "DeepNet"
@@ -218,6 +225,22 @@ def test_unstable_networks_from_toml(folder, call):
     assert call("simulate", "shallow.toml")[0] == 0
 
 
+def test_networks_that_learn_features_from_toml(folder, call):
+    (folder / "mlp.toml").write_text(EVOLUTION, encoding="utf-8")
+    stated = problem.read("mlp.toml")
+    assert stated.data == dmft.datasets.binary_digits((3, 8), samples=4, test_samples=2, seed=1, norm=8.0)
+    assert stated.solve["replicas"] == 4 and stated.simulate["kernel_times"] == [0, 3]
+    status, text, _ = call("solve", "mlp.toml")
+    assert status == 0 and "train theory" in text and "4 replicas of 256 samples" in text
+    assert call("plot", "mlp.h5")[0] == 0 and (folder / "mlp.png").stat().st_size > 10_000
+    status, text, _ = call("simulate", "mlp.toml", "--out", "networks.h5")
+    assert status == 0 and "width 64" in text
+    assert call("plot", "networks.h5")[0] == 0
+    assert "gradient kernel 1" in call("compare", "mlp.toml")[1]
+    status, text, _ = call("compare", "mlp.h5", "--width", "32")
+    assert status == 0 and "8 seeds, width 32" in text and "train loss" in text
+
+
 @pytest.mark.parametrize("text", [DEEP, CLASSES], ids=["two classes", "three classes"])
 def test_deep_networks_from_toml(folder, call, text):
     (folder / "deep.toml").write_text(text, encoding="utf-8")
@@ -289,6 +312,14 @@ BAD = {
     "digits key of a DeepLinear": (
         SHALLOW.replace("flipped", "sample_ratio"),
         'unknown key of data of type "digits": sample_ratio; valid are classes, samples, test_samples, flipped, seed',
+    ),
+    "unknown option of an MLP": (
+        EVOLUTION.replace("replicas", "repeats"),
+        r"unknown key under \[solve\]: repeats; valid are method, out, loss, samples, rng, replicas, tolerance, track, mc_error",
+    ),
+    "option of another method": (
+        EVOLUTION.replace("replicas", 'method = "ntk", replicas'),
+        "method 'ntk' for a MLP",
     ),
     "three classes": (SHALLOW.replace("[3, 8]", "[3, 5, 8]"), "classes must be two different digits"),
     "bad exponent": (SHALLOW.replace('"-1"', '"half"'), "q_sigma must be"),

@@ -198,7 +198,7 @@ def test_bad_arguments_are_refused_by_name():
     refused(ValueError, "same problem; their network differs", trajectory, SIMULATED["A2"])
     refused(ValueError, "same problem; their training differs", theory(NETS["N2"], training=dmft.GradientDescent(4.1, 6)), ensemble)
     refused(ValueError, "same loss; got 'hinge' and 'logistic'", theory(NETS["N2"], loss="hinge"), ensemble)
-    refused(ValueError, "dims must be None for a ShallowNet", trajectory, ensemble, dims=[512])
+    refused(ValueError, "dims must be None for networks on a data set", trajectory, ensemble, dims=[512])
     refused(TypeError, "ensemble must be", trajectory, trajectory)
     refused(ValueError, "at least two seeds", trajectory, networks(NETS["N2"], seeds=1))
     refused(ValueError, "threshold must be", trajectory, ensemble, threshold=-1)

@@ -99,6 +99,13 @@ def test_bad_splits_are_refused_by_name(arguments, error, message):
         dmft.datasets.binary_digits(**arguments)
 
 
+def test_binary_digits_have_the_norm_that_is_asked_for():
+    images = dmft.datasets.binary_digits(samples=5, norm=8.0)
+    np.testing.assert_allclose(images.x, 8 * dmft.datasets.binary_digits(samples=5).x)
+    with pytest.raises(ValueError, match="norm must be"):
+        dmft.datasets.binary_digits(norm=0.0)
+
+
 def test_one_hot_digits_have_a_column_per_class():
     data = dmft.datasets.one_hot_digits((7, 0, 4), samples=30, test_samples=12, seed=3)
     assert data.x.shape == (30, 64) and data.y.shape == (30, 3) and data.test_y.shape == (12, 3)

@@ -111,7 +111,7 @@ def test_kernels_of_several_outputs_are_their_mean():
     ],
 )
 def test_colour_scale_follows_the_values(values, norm, extend):
-    colours, scale, end = dmft.plot.dynamics.colour_scale(np.array(values))
+    colours, scale, end = dmft.plot.heat_maps.colour_scale(np.array(values))
     assert (type(scale).__name__, end) == (norm, extend)
     assert colours == ("RdBu_r" if min(values) < -0.1 else "viridis")
 
@@ -121,6 +121,12 @@ def test_zscores_draws_both_losses(trajectory, ensemble):
     ax = dmft.plot.zscores(verdict)
     np.testing.assert_array_equal(line(ax, "test").get_ydata(), verdict.zscores)
     np.testing.assert_array_equal(line(ax, "train").get_ydata(), verdict.train_zscores)
+
+
+def test_zscores_of_functions(evolution):
+    verdict = dmft.compare(evolution, dmft.simulate(*EVOLUTION, width=50, seeds=3, progress=False), progress=False)
+    ax = dmft.plot.zscores(verdict)
+    np.testing.assert_array_equal(line(ax, "function at all points").get_ydata(), verdict.zscores)
 
 
 def test_overview_holds_losses_and_all_maps(trajectory, tmp_path):
@@ -231,6 +237,78 @@ def test_functions_that_diverge_are_drawn():
     assert trajectory.status is dmft.Status.DIVERGED
     figure = dmft.plot.overview(trajectory)
     figure.canvas.draw()
+
+
+IMAGES = dmft.datasets.binary_digits(samples=6, test_samples=3, norm=8.0)
+EVOLUTION = dmft.MLP(2, "tanh"), IMAGES, dmft.GradientDescent(0.2, steps=4)
+
+
+@pytest.fixture(scope="module")
+def evolution():
+    return dmft.solve(*EVOLUTION, samples=256, progress=False)
+
+
+def test_kernels_of_every_layer_before_and_after_training_and_between_times(evolution):
+    axes = dmft.plot.kernels(evolution)
+    rows = ((r"\Phi^{(%d)}_{0}", 0), (r"\Phi^{(%d)}_{4}", 4), ("G^{(%d)}", None))
+    for (title, t), row in zip(rows, axes.reshape(3, 2)):
+        for layer, ax in enumerate(row, start=1):
+            assert title % layer in ax.get_title()
+            shown = np.asarray(ax.images[0].get_array())
+            if t is None:
+                kernel = evolution.gradient_kernel(layer)
+                expected = np.einsum("tisi->ts", kernel) / 6
+            else:
+                order = np.lexsort((evolution.predictions[-1], IMAGES.y))
+                expected = evolution.feature_kernel(layer)[t, :, t][np.ix_(order, order)]
+            np.testing.assert_allclose(shown, np.maximum(expected, ax.images[0].norm.vmin))
+    assert axes[0].images[0].norm is axes[2].images[0].norm
+    assert len(dmft.plot.kernels(evolution, names="gradients")) == 2
+    with pytest.raises(ValueError, match="axes must hold 4 axes, 2 per layer; got 6"):
+        dmft.plot.kernels(evolution, names=("features",), axes=axes)
+    with pytest.raises(ValueError, match="names must be one of 'features', 'gradients'; got 'h'"):
+        dmft.plot.kernels(evolution, names=("h",))
+    with pytest.raises(ValueError, match="solve with track='kernels'"):
+        dmft.plot.kernels(dmft.solve(*EVOLUTION, samples=256, track=None, progress=False))
+
+
+@pytest.mark.parametrize("outputs", [1, 2])
+def test_alignment_of_theory_and_networks(outputs):
+    labels = IMAGES.y if outputs == 1 else np.stack((IMAGES.y, IMAGES.y > 0), axis=1)
+    problem = dmft.MLP(2, "tanh", outputs=outputs), dmft.Dataset(IMAGES.x, labels), EVOLUTION[2]
+    trajectory = dmft.solve(*problem, samples=256, progress=False)
+    networks = dmft.simulate(*problem, width=2000, seeds=2, track="kernels", kernel_times=(0, 4), progress=False)
+    ax = dmft.plot.alignment(trajectory, networks)
+    np.testing.assert_array_equal(line(ax, "tangent kernel").get_ydata(), trajectory.alignment())
+    for name, container in zip(("tangent", "features"), ax.containers):
+        np.testing.assert_allclose(container.lines[0].get_ydata(), networks.alignment(name).mean(axis=0))
+        np.testing.assert_allclose(networks.alignment(name).mean(axis=0), trajectory.alignment(name)[[0, 4]], atol=0.04)
+    dmft.plot.overview(trajectory).canvas.draw()
+
+
+def test_overview_of_kernel_evolution(evolution):
+    figure = dmft.plot.overview(evolution)
+    assert len(figure.axes) == 3 + 6 and figure.axes[2].get_ylabel() == "alignment with the labels"
+    without = dmft.solve(*EVOLUTION, samples=256, track=None, progress=False)
+    assert len(dmft.plot.overview(without).axes) == 2
+
+
+def test_loss_has_a_band_of_its_monte_carlo_error(evolution):
+    ax = dmft.plot.loss(evolution, which="train")
+    (band,) = ax.collections
+    heights = band.get_paths()[0].vertices[:, 1]
+    assert heights.min() == pytest.approx((evolution.loss - 2 * evolution.loss_error).min())
+
+
+@pytest.mark.filterwarnings("error")
+def test_kernel_evolution_that_diverges_is_drawn():
+    problem = dmft.MLP(2, "relu"), IMAGES, dmft.GradientDescent(50.0, steps=10)
+    trajectory = dmft.solve(*problem, samples=256, progress=False)
+    networks = dmft.simulate(*problem, width=50, seeds=2, track="kernels", progress=False)
+    assert trajectory.status is dmft.Status.DIVERGED and np.isinf(networks.loss[:, -1]).any()
+    dmft.plot.overview(trajectory).canvas.draw()
+    dmft.plot.alignment(trajectory, networks).figure.canvas.draw()
+    assert dmft.compare(trajectory, networks, progress=False).diverged == (True, True)
 
 
 def test_stable_polytope_draws_the_regions_and_named_points_of_the_cut():

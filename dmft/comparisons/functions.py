@@ -1,18 +1,19 @@
 """Networks on a data set against their theory: what each learns, held against the theory of its own initial function.
 
-The residuals network - theory are correlated over times and points, and there are few networks. The verdict rests on at most four tests
+The residuals network - theory are correlated over times and points, and there are few networks. The verdict rests on few tests
 of their mean over seeds, each of all entries at once (`mean_test`), so that nothing is picked by its size:
 
 function          all times, training and test points
 initial function  at all times the part along the network's own initial function, where the theory depends on that: errors odd in the
                   initial function have mean zero over seeds and would not be seen otherwise
 train, test loss  all times
+kernels           of a fully connected network that learns features, where networks recorded them: see `kernels`
 
 Times are weighted by the size of the residuals' spread over seeds. The largest |z| counts, lowered to what is as unlikely for the largest
 of that many independent tests.
 
 A theory that is sampled is solved for each network with particles of its own: its Monte Carlo error is part of the spread over seeds.
-Where one solution serves all networks, its error is common to them and counts as such.
+Where one solution serves all networks, its error is common to them and counts as such, with the degrees of freedom of its replicas.
 
 Networks of finite width deviate in the mean by a power of the width (`bias_rate`). Deviations of a single network are larger, of relative
 order width^-1/2: they are what the spread over seeds measures.
@@ -24,10 +25,12 @@ import numpy as np
 from scipy import stats
 
 from .. import losses
+from ..kernel_trajectory import KernelTrajectory
 from ..networks import DeepNet, ShallowNet
 from ..shallow_scaling import exponent, scaling
 from ..solve import solve
 from ..theories.shallow import REPLICAS
+from .kernels import kernel_tests
 from .mean_test import ROUNDING, combined_z, mean_test
 
 
@@ -38,7 +41,8 @@ class FunctionVerdict:
     Attributes
     ----------
     tests : dict of {str: MeanTest}
-        "function", "initial function", "train loss", "test loss", as far as the theory has them; see `dmft.comparisons.functions`.
+        "function", "initial function", "train loss", "test loss", "feature kernel 1", "gradient kernel 1", ..., as far as theory and
+        networks have them; see `dmft.comparisons.functions`.
     zscores : ndarray (T,)
         |z| of the function at each time alone; zero where networks and theory have diverged.
     relative_error : ndarray (T,)
@@ -148,12 +152,13 @@ def compare(trajectory, ensembles, threshold, progress):
 
     noise = _noise(groups[0], finite)
     weights = _limit_weights(groups, noise, finite, rate)
+    degrees = trajectory.options.get("replicas", REPLICAS) - 1
 
     def test(samples, scale, errors, times=finite):
         error = sum(abs(a) * e for a, e in zip(weights, errors))
         shape = (-1, *[1] * (error.ndim - 1))
         scaled = [s[:, times] / scale[times].reshape(shape) for s in samples]
-        return mean_test(scaled, weights, error[times] / scale[times].reshape(shape), REPLICAS - 1)
+        return mean_test(scaled, weights, error[times] / scale[times].reshape(shape), degrees)
 
     functions = [g.residual for g in groups], noise, [g.error for g in groups]
     tests = {"function": test(*functions)}
@@ -162,9 +167,12 @@ def compare(trajectory, ensembles, threshold, progress):
     for name in ("loss", "test_loss"):
         if getattr(trajectory, name) is not None:
             slopes = [g.slope(name) for g in groups]
-            samples = [getattr(g.ensemble, name) - np.array([getattr(t, name) for t in g.theories]) for g in groups]
+            with np.errstate(invalid="ignore"):
+                samples = [getattr(g.ensemble, name) - np.array([getattr(t, name) for t in g.theories]) for g in groups]
             errors = [s * g.rms_error for s, g in zip(slopes, groups)]
             tests["train loss" if name == "loss" else "test loss"] = test(samples, slopes[0] * noise, errors)
+    if isinstance(trajectory, KernelTrajectory):
+        tests |= kernel_tests(trajectory, ensembles, finite, weights, degrees)
 
     zscores = np.where(groups[0].theory_finite == groups[0].network_finite, 0.0, np.inf)
     zscores[finite] = [test(*functions, times=[t]).z for t in np.flatnonzero(finite)]
@@ -188,6 +196,8 @@ def _check(trajectory, ensembles):
     for each in ensembles:
         if each.options["loss"] != loss:
             raise ValueError(f"trajectory and ensemble must be of the same loss; got {loss!r} and {each.options['loss']!r}")
+    if trajectory.options.get("replicas") == 1:
+        raise ValueError("trajectory must have 2 replicas or more, whose spread is its Monte Carlo error; solved with replicas=1")
     widths = [each.width for each in ensembles]
     if width not in (None, widths[0]):
         raise ValueError(
@@ -262,11 +272,11 @@ class _Group:
 
 
 def _noise(group, finite):
-    """Spread of residuals over seeds at each time, and Monte Carlo error, with rounding as a floor, shape (T,)."""
+    """Spread of residuals over seeds at each time, and Monte Carlo error, with rounding as a floor, shape (T,); positive."""
     noise = np.ones(len(finite))
     residual, size = group.residual[:, finite], np.mean(group.function[:, finite] ** 2, axis=(0, 2))
     noise[finite] = np.sqrt(residual.var(axis=0, ddof=1).mean(axis=-1) + group.rms_error[finite] ** 2 + ROUNDING**2 * size)
-    return noise
+    return np.maximum(noise, ROUNDING * (noise[finite].max() or 1.0))
 
 
 def _limit_weights(groups, noise, finite, rate):

@@ -73,7 +73,7 @@ def mean_test(samples, weights=(1.0,), common_error=0.0, common_degrees=1):
     square = mean @ mean
     ratio = 1 + (square / traces[0] - 1) * traces[0] / np.sqrt(freedom) / traces[1]
     logarithm = stats.f.logsf(max(ratio, 0.0), *degrees)
-    z = float(-special.ndtri_exp(logarithm - np.log(2)))
+    z = float(0.0 - special.ndtri_exp(logarithm - np.log(2)))
     return MeanTest(float(np.sqrt(square / len(mean))), float(np.sqrt(traces[0] / len(mean))), degrees, z)
 
 

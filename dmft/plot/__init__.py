@@ -2,6 +2,7 @@
 
 from .coordinates import coordinates
 from .dynamics import kernels, loss, zscores
+from .evolution import alignment
 from .functions import logits, predictions, tangent_kernel
 from .overviews import overview
 from .parameterizations import stable_polytope
@@ -10,6 +11,7 @@ from .style import STYLE
 
 __all__ = [
     "STYLE",
+    "alignment",
     "coordinates",
     "kernels",
     "logits",

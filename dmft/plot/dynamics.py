@@ -2,16 +2,18 @@
 
 import matplotlib.pyplot as plt
 import numpy as np
-from matplotlib.colors import LogNorm, Normalize
-from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
+from matplotlib.ticker import LogLocator, NullFormatter
 
 from .. import checks
-from ..compare import Verdict
+from ..compare import FunctionVerdict, Verdict
 from ..curves import losses, selection
 from ..ensemble import Ensemble
+from ..kernel_trajectory import KernelTrajectory
 from ..linear_trajectory import LAYERED, LinearTrajectory
 from ..specification import check_type
 from ..trajectory import Trajectory
+from . import evolution
+from .heat_maps import two_time_map
 from .style import BY_NAME, MARKERS, STYLE, TEST, TRAIN
 
 _FAINT_SEEDS = 16
@@ -19,6 +21,8 @@ _FAINT_SEEDS = 16
 
 def loss(trajectory=None, ensemble=None, ax=None, which=None):
     """Loss curves: the theory as lines, finite networks as markers (mean), band (one standard error) and faint lines (single seeds).
+
+    Where the loss of the theory has a Monte Carlo error, two of it are a band around its line.
 
     Parameters
     ----------
@@ -65,6 +69,7 @@ def loss(trajectory=None, ensemble=None, ax=None, which=None):
             if trajectory is not None:
                 theory = getattr(trajectory, losses(trajectory)[name])
                 ax.plot(trajectory.times, _positive(theory), color=BY_NAME[name], label=f"{name}, theory", zorder=3)
+                _draw_error(ax, trajectory, name, theory)
         ax.set_yscale("log")
         _label_decades(ax.yaxis)
         ax.set_xlabel("gradient step $t$")
@@ -87,6 +92,14 @@ def _draw_ensemble(ax, ensemble, name):
     ax.plot(times[shown], _positive(mean[shown]), "o", color=color, markerfacecolor="white", markeredgewidth=0.8, label=label, zorder=4)
 
 
+def _draw_error(ax, trajectory, name, theory):
+    error = getattr(trajectory, f"{losses(trajectory)[name]}_error", None)
+    if error is not None and np.any(error[np.isfinite(error)]):
+        error = 2 * np.where(np.isfinite(error), error, 0.0)
+        low, high = _positive(theory - error), _positive(theory + error)
+        ax.fill_between(trajectory.times, low, high, color=BY_NAME[name], alpha=0.25, linewidth=0, zorder=2)
+
+
 def _label_decades(axis):
     """Plain numbers within the decade of a logarithmic axis that spans few."""
     low, high = axis.get_view_interval()
@@ -100,14 +113,18 @@ def _positive(values):
     return np.where(np.isfinite(values) & (values > 0), values, np.nan)
 
 
-def kernels(trajectory, names=("h", "g"), axes=None):
-    """Two-time correlations C(t, s) of the fields `names` in every layer, with a colour bar each; the mean over several outputs.
+def kernels(trajectory, names=None, axes=None):
+    """Correlations or kernels of every layer, with a colour bar each.
+
+    Of a deep linear network at proportional sizes the two-time correlations C(t, s); the mean over several outputs. Of a network that
+    learns features on a data set its feature and gradient kernels, see `dmft.plot.evolution.kernels`.
 
     Parameters
     ----------
-    trajectory : LinearTrajectory
-    names : sequence of str
-        "h" and "g" are drawn once per hidden layer, "v", "delta" and "u" once.
+    trajectory : LinearTrajectory or KernelTrajectory
+    names : sequence of str, optional
+        LinearTrajectory: "h" and "g", the default, are drawn once per hidden layer, "v", "delta" and "u" once.
+        KernelTrajectory: "features" and "gradients", the default is both.
     axes : sequence of matplotlib.axes.Axes, optional
         As many as there are maps, in the order of `names`, layer by layer. Default: a new figure with one row per name
         (one row in all if there is one map per name).
@@ -121,8 +138,12 @@ def kernels(trajectory, names=("h", "g"), axes=None):
     ValueError
         If the number of `axes` does not match; `LinearTrajectory.correlation` refuses unknown names.
     """
-    check_type("trajectory", trajectory, (LinearTrajectory,))
+    check_type("trajectory", trajectory, (LinearTrajectory, KernelTrajectory))
+    if names is None:
+        names = evolution.NAMES if isinstance(trajectory, KernelTrajectory) else ("h", "g")
     names = (names,) if isinstance(names, str) else tuple(names)
+    if isinstance(trajectory, KernelTrajectory):
+        return evolution.kernels(trajectory, names, axes)
     depth = trajectory.network.depth
     maps = [(name, layer) for name in names for layer in (range(1, depth + 1) if name in LAYERED else (None,))]
     correlations = [trajectory.correlation(name, layer=layer) for name, layer in maps]
@@ -135,7 +156,7 @@ def kernels(trajectory, names=("h", "g"), axes=None):
         if len(axes) != len(maps):
             raise ValueError(f"axes must hold {len(maps)} axes, one per map; got {len(axes)}")
         for ax, (name, layer), correlation in zip(axes, maps, correlations):
-            _two_time_map(ax, correlation, trajectory.times, _symbol(name, layer))
+            two_time_map(ax, correlation, trajectory.times, _symbol(name, layer))
     return axes
 
 
@@ -158,52 +179,30 @@ def _symbol(name, layer):
     }[name]
 
 
-def _two_time_map(ax, correlation, times, title):
-    """One map with the time s along x and t along y."""
-    half = (times[1] - times[0]) / 2
-    start, end = times[0] - half, times[-1] + half
-    colours, norm, extend = colour_scale(correlation[np.isfinite(correlation)])
-    shown = np.where(np.isfinite(correlation), np.maximum(correlation, norm.vmin), np.nan)
-    image = ax.imshow(shown, extent=(start, end, start, end), cmap=colours, norm=norm)
-    for axis in (ax.xaxis, ax.yaxis):
-        axis.set_major_locator(MaxNLocator(4, integer=True))
-    ax.spines[:].set_visible(True)
-    ax.set(xlabel="$s$", ylabel="$t$", title=title)
-    ax.figure.colorbar(image, cax=ax.inset_axes((1.05, 0.0, 0.06, 1.0)), extend=extend).outline.set_linewidth(0.5)
-
-
-def colour_scale(values):
-    """Colour map, norm, extended end: diverging for values of both signs, logarithmic where they span decades, linear otherwise."""
-    low, high = values.min(), values.max()
-    peak = max(-low, high)
-    if low < -1e-3 * peak:
-        return "RdBu_r", Normalize(-peak, peak), "neither"
-    if low < 0.05 * peak:
-        floor = max(low, 1e-5 * peak)
-        return "viridis", LogNorm(floor, peak), "neither" if low == floor else "min"
-    return "viridis", Normalize(low, high), "neither"
-
-
 def zscores(verdict, ax=None):
-    """Deviation of finite networks from the theory over time, in standard errors of their mean.
+    """Deviation of finite networks from the theory over time, in standard errors of their mean; of functions on a data set its |z|.
 
     Parameters
     ----------
-    verdict : Verdict
+    verdict : Verdict or FunctionVerdict
     ax : matplotlib.axes.Axes, optional
 
     Returns
     -------
     matplotlib.axes.Axes
     """
-    check_type("verdict", verdict, (Verdict,))
+    check_type("verdict", verdict, (Verdict, FunctionVerdict))
     with plt.style.context(STYLE):
         ax = plt.subplots(figsize=(3.6, 2.2))[1] if ax is None else ax
         ax.axhline(0.0, color="0.6", linewidth=0.7)
         times = verdict.ensembles[0].times
-        ax.plot(times, verdict.zscores, color=TEST, label="test")
-        ax.plot(times, verdict.train_zscores, color=TRAIN, label="train")
+        if isinstance(verdict, FunctionVerdict):
+            ax.plot(times, np.where(np.isfinite(verdict.zscores), verdict.zscores, np.nan), color=TEST, label="function at all points")
+            ax.set_ylabel("$|z|$ of networks − theory")
+        else:
+            ax.plot(times, verdict.zscores, color=TEST, label="test")
+            ax.plot(times, verdict.train_zscores, color=TRAIN, label="train")
+            ax.set_ylabel("(networks − theory) / s.e.")
         ax.set_xlabel("gradient step $t$")
-        ax.set_ylabel("(networks − theory) / s.e.")
         ax.legend(loc="lower left", bbox_to_anchor=(0.0, 1.0), ncols=2, borderaxespad=0.2)
     return ax

@@ -8,7 +8,7 @@ from ..curves import root_mean_square, selection
 from ..ensemble import FunctionEnsemble
 from ..function_trajectory import FunctionTrajectory
 from ..specification import check_type
-from .dynamics import colour_scale
+from .heat_maps import sample_maps
 from .style import BY_LABEL, MARKERS, STYLE, TEST, TRAIN
 
 
@@ -173,19 +173,10 @@ def tangent_kernel(trajectory, axes=None):
     groups = [group[np.argsort(trajectory.predictions[last, group])] for _, group in _by_label(trajectory.data.y)]
     order = np.concatenate(groups)
     maps = trajectory.tangent_kernel[[0, last]][:, order][:, :, order]
-    colours, norm, extend = colour_scale(maps[np.isfinite(maps)])
+    edges = [len(groups[0]) - 0.5] if len(groups) > 1 else []
     with plt.style.context(STYLE):
         axes = plt.subplots(1, 2, figsize=(4.6, 2.1))[1] if axes is None else np.asarray(axes, dtype=object).ravel()
         if len(axes) != 2:
             raise ValueError(f"axes must hold 2 axes, for the first and the last kernel; got {len(axes)}")
-        for ax, kernel, step in zip(axes, maps, (0, last)):
-            image = ax.imshow(np.maximum(kernel, norm.vmin), cmap=colours, norm=norm)
-            edge = len(groups[0]) - 0.5
-            if edge < len(order) - 1:
-                ax.axhline(edge, color="white", linewidth=0.7)
-                ax.axvline(edge, color="white", linewidth=0.7)
-            ax.spines[:].set_visible(True)
-            ax.set(xticks=[], yticks=[], xlabel="samples, by label", title=rf"$K_{{{step}}}(x_i, x_j)$")
-        bar = axes[1].figure.colorbar(image, cax=axes[1].inset_axes((1.05, 0.0, 0.06, 1.0)), extend=extend)
-        bar.outline.set_linewidth(0.5)
+        sample_maps(axes, maps, edges, [rf"$K_{{{step}}}(x_i, x_j)$" for step in (0, last)])
     return axes

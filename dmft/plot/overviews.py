@@ -1,12 +1,15 @@
 """Everything that a trajectory holds in one figure."""
 
 import matplotlib.pyplot as plt
+import numpy as np
 
 from ..curves import losses
 from ..function_trajectory import FunctionTrajectory
+from ..kernel_trajectory import KernelTrajectory
 from ..linear_trajectory import LinearTrajectory
 from ..specification import check_type
 from .dynamics import kernels, loss
+from .evolution import alignment
 from .functions import logits, predictions, tangent_kernel
 from .style import STYLE
 
@@ -18,13 +21,17 @@ def overview(trajectory):
     size of its logits where it has none, logits of some samples or, of several outputs, their size, and the tangent kernel if it was
     tracked.
 
+    Of a network that learns features its losses, predictions of some samples (of several outputs their size), and where kernels were
+    tracked their alignment with the labels and the kernels of every layer.
+
     Returns
     -------
     matplotlib.figure.Figure
     """
     check_type("trajectory", trajectory, (LinearTrajectory, FunctionTrajectory))
     with plt.style.context(STYLE):
-        return (_of_function if isinstance(trajectory, FunctionTrajectory) else _of_linear)(trajectory)
+        draw = {LinearTrajectory: _of_linear, KernelTrajectory: _of_kernels}.get(type(trajectory), _of_function)
+        return draw(trajectory)
 
 
 def _of_linear(trajectory):
@@ -46,4 +53,22 @@ def _of_function(trajectory):
     (logits if trajectory.predictions.ndim > 2 else predictions)(trajectory, ax=second)
     if tracked:
         tangent_kernel(trajectory, axes=right[0].subplots(1, 2))
+    return figure
+
+
+def _of_kernels(trajectory):
+    depth, tracked = trajectory.network.depth, trajectory.feature_grams is not None
+    aligned = tracked and np.any(trajectory.data.targets)
+    figure = plt.figure(figsize=(3.4 + (2.0 * depth + 0.2) * tracked, 1.9 * (2 + aligned)))
+    left, *right = figure.subfigures(1, 1 + tracked, width_ratios=(3.4, 2.0 * depth + 0.2)[: 1 + tracked], squeeze=False)[0]
+    first, second, *third = left.subplots(2 + aligned, 1, sharex=True)
+    loss(trajectory, ax=first)
+    (predictions if trajectory.data.y.ndim == 1 else logits)(trajectory, ax=second)
+    second.set_ylabel("predictions")
+    if aligned:
+        alignment(trajectory, ax=third[0])
+    if tracked:
+        kernels(trajectory, axes=right[0].subplots(3, depth))
+    for ax in (first, second)[: 1 + aligned]:
+        ax.set_xlabel("")
     return figure
