@@ -100,9 +100,7 @@ def _eliminate(constraints, size):
     lower = [(_bound(form), relation) for form, relation in rows if form[-1] > 0]
     upper = [(_bound(form), relation) for form, relation in rows if form[-1] < 0]
     free = [(form[:-1], relation) for form, relation in rows if not form[-1]]
-    between = [
-        (tuple(h - l for h, l in zip(high, low)), ">=" if r == s == ">=" else ">") for low, r in lower for high, s in upper
-    ]
+    between = [(tuple(h - l for h, l in zip(high, low)), ">=" if r == s == ">=" else ">") for low, r in lower for high, s in upper]
     head = _eliminate(free + between, size - 1)
     if head is None:
         return None

@@ -291,9 +291,7 @@ class Model:
             witness=tuple(sympy.Rational(v.numerator, v.denominator) for v in witness),
             exponents=exponents,
             rules=(self.loss.rule(signature.initial), self.loss.rule(signature.trained)),
-            equations=deep_equations.initial_function(depth)
-            | _loss_derivatives(self.loss, signature.initial, signature.trained)
-            | survive,
+            equations=deep_equations.initial_function(depth) | _loss_derivatives(self.loss, signature.initial, signature.trained) | survive,
             reasons=_reasons(branch, self.loss, signature, exponents),
             bounds=tuple(bounds),
         )

@@ -3,7 +3,6 @@
 import re
 from fractions import Fraction
 
-from . import deep
 from .signals import ZERO_ORDER
 
 _COLUMNS = (

@@ -129,9 +129,7 @@ def _reasons(branch, loss, signature, exponents):
         ),
         Reason(
             f"eta sigma^2 sum_r phi phi and eta sigma^2 sum_r a^2 phi' phi' have a mean: largest exponent {exponents['tangent kernel']}",
-            f"this is the tangent kernel, of {' and '.join(signature.acting)}"
-            if not signature.evolves
-            else "this is the tangent kernel",
+            f"this is the tangent kernel, of {' and '.join(signature.acting)}" if not signature.evolves else "this is the tangent kernel",
         ),
         Reason(
             f"{exponents['tangent kernel'] + branch.network.gain - e0} {'=' if signature.persists else '>'} 0",

@@ -132,7 +132,9 @@ class StructuredData(Specification):
         """The `Spectrum` for a network of `outputs` channels; modes of zero eigenvalue are left out, as they carry no signal."""
         power = self.target_power
         if power.ndim == 3 and power.shape[1] != outputs:
-            raise ValueError(f"target_power must have shape (M,) or (M, {outputs}, {outputs}) for a network with outputs={outputs}; got {power.shape}")
+            raise ValueError(
+                f"target_power must have shape (M,) or (M, {outputs}, {outputs}) for a network with outputs={outputs}; got {power.shape}"
+            )
         target = power if power.ndim == 3 else power[:, None, None] * np.eye(outputs)
         active = self.eigenvalues > 0
         return Spectrum(self.eigenvalues[active], self.multiplicity[active], target[active], self.label_noise**2 * np.eye(outputs))

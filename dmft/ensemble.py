@@ -122,7 +122,9 @@ class LinearEnsemble(Ensemble):
     inputs: str | None
 
     stored: ClassVar = {
-        "test_loss": Stored(("seed", "time"), "mean square error on fresh inputs without label noise, summed over outputs, before every step"),
+        "test_loss": Stored(
+            ("seed", "time"), "mean square error on fresh inputs without label noise, summed over outputs, before every step"
+        ),
         "train_loss": Stored(("seed", "time"), "mean square error on the training samples, summed over outputs, before every step"),
     }
     averaged: ClassVar = ("test_loss", "train_loss")
@@ -218,7 +220,12 @@ class FunctionEnsemble(Ensemble):
         return f"width {self.width}, P = {len(self.data.x)}"
 
     def __str__(self):
-        lines = [f"Ensemble of {self.seeds} finite networks: {self.sizes}", f"  {self.network}", f"  {self.rng}", self._loss_line("loss", "train loss")]
+        lines = [
+            f"Ensemble of {self.seeds} finite networks: {self.sizes}",
+            f"  {self.network}",
+            f"  {self.rng}",
+            self._loss_line("loss", "train loss"),
+        ]
         if self.test_loss is not None:
             lines.append(self._loss_line("test_loss", "test loss "))
         return "\n".join([*lines, *self._last_lines(self.loss)])

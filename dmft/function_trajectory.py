@@ -19,8 +19,8 @@ class FunctionTrajectory(Trajectory):
     function_error : ndarray (T, P + M[, C])
         Monte Carlo standard error of `function`; zero where nothing is sampled.
     loss, test_loss : ndarray (T,) or None
-        Mean loss of the unnormalised logits over the samples and over labelled test points; None where these diverge or vanish with the width, and
-        without test labels.
+        Mean loss of the unnormalised logits over the samples and over labelled test points; None where these diverge or vanish with
+        the width, and without test labels.
     initial_function : ndarray (P + M[, C]) or None
         F0, the normalised initial logits that the trajectory has seen; None if it needs none.
     tangent_kernel : ndarray (T, P + M, P) or None
@@ -77,7 +77,9 @@ class FunctionTrajectory(Trajectory):
         import xarray
 
         variables = {name: (self.labels(name), array) for name, array in self.arrays().items()}
-        return xarray.Dataset(variables, {"time": self.times}, {"status": self.status.value, "method": self.method, "samples": self.samples})
+        return xarray.Dataset(
+            variables, {"time": self.times}, {"status": self.status.value, "method": self.method, "samples": self.samples}
+        )
 
     def summary(self):
         last = min(self.finished, self.rows) - 1

@@ -100,7 +100,8 @@ class ShallowNet(Specification):
     """Network with one hidden layer, its output scale and learning rate powers of the width.
 
     f(x) = sigma sum_{r=1}^d a_r phi(w_r . x),  a_r ~ N(0, 1), w_r ~ N(0, I), without a factor 1/sqrt(D) in the preactivation w . x;
-    sigma = sigma* R^q_sigma and reduced learning rate learning_rate R^q_eta, R = width / reference_width; gradient descent on the mean loss over the samples. Source: arXiv 2006.06574; theory/shallow_limits.md, sections 1 and 5.
+    sigma = sigma* R^q_sigma and reduced learning rate learning_rate R^q_eta, R = width / reference_width; gradient descent on the mean
+    loss over the samples. Source: arXiv 2006.06574; theory/shallow_limits.md, sections 1 and 5.
 
     Parameters
     ----------
@@ -144,9 +145,7 @@ class ShallowNet(Specification):
         put("sigma", checks.positive("sigma", self.reference_width**-0.5 if self.sigma is None else self.sigma))
         put("corrected", checks.flag("corrected", self.corrected))
         if self.corrected and (self.q_sigma, self.q_eta) != (-1, 1):
-            raise ValueError(
-                f"corrected=True needs the mean-field exponents q_sigma=-1, q_eta=1; got {self.q_sigma!s} and {self.q_eta!s}"
-            )
+            raise ValueError(f"corrected=True needs the mean-field exponents q_sigma=-1, q_eta=1; got {self.q_sigma!s} and {self.q_eta!s}")
 
     def _checked_q_eta(self):
         if not isinstance(self.q_eta, (tuple, list)):
@@ -285,9 +284,7 @@ class DeepNet(Specification):
         elif not isinstance(self.parameterization, ABC):
             checks.fail("parameterization", self.parameterization, f"an ABC or one of {', '.join(map(repr, NAMES))}", TypeError)
         elif self.parameterization.depth != self.depth:
-            raise ValueError(
-                f"parameterization must have depth + 1 = {self.depth + 1} layers; got {self.parameterization.depth + 1}"
-            )
+            raise ValueError(f"parameterization must have depth + 1 = {self.depth + 1} layers; got {self.parameterization.depth + 1}")
 
     @property
     def abc(self):

@@ -89,6 +89,7 @@ class ABC(Specification):
     @property
     def scaling(self):
         """What does not depend on the way in which weights are split into multiplier and variable (derivations.deep.Scaling)."""
+
         def multiplied(exponents, factor=1):
             return tuple(None if e is None else factor * a + e for a, e in zip(self.a, exponents))
 

@@ -122,9 +122,13 @@ def resume(path, *, steps, learning_rate=None, activation=None, progress=True, m
         before = file.read()
         steps = checks.integer("steps", steps, max(before.finished - 1, 1))
         if before.method != "causal":
-            raise ValueError(f"path must hold a trajectory of method 'causal', which can be continued; {path} was solved by {before.method!r}")
+            raise ValueError(
+                f"path must hold a trajectory of method 'causal', which can be continued; {path} was solved by {before.method!r}"
+            )
         if before.status is Status.DIVERGED:
-            raise ValueError(f"path must hold a trajectory that can go on; {path} diverged at step {before.diverged_at}. {before.status.remedy}")
+            raise ValueError(
+                f"path must hold a trajectory that can go on; {path} diverged at step {before.diverged_at}. {before.status.remedy}"
+            )
         network = before.network if activation is None else _supplied(before.network, activation)
         training = _longer(before.training, steps, before.finished - 1, learning_rate)
         if before.finished == steps + 1:

@@ -39,7 +39,9 @@ class Optimizer:
             return checks.positive("learning_rate", rate)
         rates = checks.array("learning_rate", rate, (None,))
         if len(rates) != self.steps:
-            raise ValueError(f"learning_rate must be a number, a callable, or one number per step (steps = {self.steps}); got {len(rates)} numbers")
+            raise ValueError(
+                f"learning_rate must be a number, a callable, or one number per step (steps = {self.steps}); got {len(rates)} numbers"
+            )
         if np.any(rates < 0):
             raise ValueError(f"learning_rate must be >= 0 at every step; the smallest given is {rates.min()}")
         return rates
@@ -152,4 +154,6 @@ def check_combination(data, training):
             f"which never sees a sample twice; got {data.sample_ratio:g}. For repeated samples take MinibatchSGD"
         )
     if isinstance(training, MinibatchSGD) and data.sample_ratio == np.inf:
-        raise ValueError("sample_ratio must be finite for MinibatchSGD, which reuses a training set; got inf. For fresh samples take OnlineSGD")
+        raise ValueError(
+            "sample_ratio must be finite for MinibatchSGD, which reuses a training set; got inf. For fresh samples take OnlineSGD"
+        )

@@ -14,7 +14,7 @@ from scipy.linalg import solve_triangular
 from . import history
 from .compiled import inner, kernel
 from .history import History, clear, left, write
-from .linear_problem import LinearProblem, OrderParameters
+from .linear_problem import OrderParameters
 from .two_field import Rows, Source, TwoField, backward, correlate, empty_rows, forward
 
 BLOCK_ROWS = 64

@@ -210,8 +210,23 @@ class _Memory:
 
 
 def march(
-    gram, train, activation, scale, depth, derivative, rates, outputs, samples, seed,
-    matrices="always", mean=0.0, bias=False, readout=1.0, initial_function=0.0, tie=True, responses=True,
+    gram,
+    train,
+    activation,
+    scale,
+    depth,
+    derivative,
+    rates,
+    outputs,
+    samples,
+    seed,
+    matrices="always",
+    mean=0.0,
+    bias=False,
+    readout=1.0,
+    initial_function=0.0,
+    tie=True,
+    responses=True,
 ):
     """March one system of neurons.
 

@@ -110,9 +110,7 @@ def march(problem):
     The iteration ends early, before the first time at which a prediction exceeds any reasonable bound.
     """
     T, points, outputs, gamma = problem.times, problem.points, problem.outputs, problem.richness
-    decay, kappa = memory_kernel(
-        problem.rates, problem.momentum, problem.nesterov, problem.weight_decay, problem.decoupled
-    )
+    decay, kappa = memory_kernel(problem.rates, problem.momentum, problem.nesterov, problem.weight_decay, problem.decoupled)
     kernels = LinearKernels(np.zeros((T, points, outputs)), np.zeros((T, points, outputs)), empty_layers(problem))
     for t in range(T):
         drive = gamma / problem.samples * kappa[t, :t, None, None] * kernels.errors[:t]

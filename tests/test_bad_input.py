@@ -151,12 +151,17 @@ CALLS = {
     "plot kernels": (lambda ens, **_: dmft.plot.kernels(ens), TypeError, "trajectory must be a LinearTrajectory.*; got LinearEnsemble"),
     "plot kernel name": (lambda traj, **_: dmft.plot.kernels(traj, "w"), ValueError, "name must be one of .*; got 'w'"),
     "plot axes": (lambda traj, **_: dmft.plot.kernels(traj, "h", axes=[None]), ValueError, "axes must hold 2 axes, .*; got 1"),
-    "plot zscores": (lambda traj, **_: dmft.plot.zscores(traj), TypeError, "verdict must be a Verdict or FunctionVerdict; got LinearTrajectory"),
+    "plot zscores": (
+        lambda traj, **_: dmft.plot.zscores(traj),
+        TypeError,
+        "verdict must be a Verdict or FunctionVerdict; got LinearTrajectory",
+    ),
     "plot overview": (lambda ens, **_: dmft.plot.overview(ens), TypeError, "trajectory must be a LinearTrajectory.*; got LinearEnsemble"),
 }
 
 
 #: Refused, but by an error from within; whoever makes them name the argument removes them here.
+
 
 @pytest.mark.parametrize("name", CONSTRUCTORS)
 def test_constructors(name):

@@ -419,7 +419,7 @@ def test_classes_of_activations(name, degree, odd, offset, growth):
 
 def test_activations_that_are_not_covered():
     with pytest.raises(ValueError, match="vanishes at zero"):
-        activations.derive("gaussian", sympy.exp(-activations.Z**2) - 1)
+        activations.derive("gaussian", sympy.exp(-(activations.Z**2)) - 1)
 
 
 #: Learning rates picked from a scan over 0.3, 0.8, 3, 10, 30, 100 for slopes that have settled at these widths: the exponents hold at any

@@ -255,9 +255,7 @@ def test_large_first_rates_approach_hybrid_mup_and_not_mup(differences):
     assert np.all(differences["mup"][-1].mean(axis=0) > differences["hybrid-mup"][-1].mean(axis=0) + 1)
 
 
-WILD_2 = dmft.ABC(
-    (0, "1/2", 1), (0, 0, 0), (-1, 0, -1), mean_b=(None, "1/2", None), bias_b=(0, 0, None), bias_c=(-1, "-1/2", 0)
-)
+WILD_2 = dmft.ABC((0, "1/2", 1), (0, 0, 0), (-1, 0, -1), mean_b=(None, "1/2", None), bias_b=(0, 0, None), bias_c=(-1, "-1/2", 0))
 
 
 def test_sizes_of_signals():

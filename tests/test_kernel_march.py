@@ -74,8 +74,7 @@ def compare(activation, layers, richness, optimizer, outputs=1, errors=squared_e
         weights = finite_mlp.initial_weights(x.shape[1], width, layers, outputs, np.random.default_rng(seed))
         networks.append([f for f, _, _ in finite_mlp.march(case, x, weights)])
     theory = [
-        [step.predictions for step in steps]
-        for steps in zip(*kernel_replicas.march(case, 6, samples=2048, outer_kernels=False, **options))
+        [step.predictions for step in steps] for steps in zip(*kernel_replicas.march(case, 6, samples=2048, outer_kernels=False, **options))
     ]
     (mean, error), (limit, limit_error) = kernel_replicas.mean_and_error(networks), kernel_replicas.mean_and_error(theory)
     return (mean - limit)[1:], np.hypot(error, limit_error)[1:]

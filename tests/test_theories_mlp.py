@@ -32,7 +32,9 @@ def root_mean_square(values):
 
 
 @pytest.mark.parametrize(
-    "optimizer", [{}, {"momentum": 0.5, "nesterov": True, "weight_decay": 0.2}, {"momentum": 0.5, "weight_decay": 0.2, "decoupled": True}], ids=str
+    "optimizer",
+    [{}, {"momentum": 0.5, "nesterov": True, "weight_decay": 0.2}, {"momentum": 0.5, "weight_decay": 0.2, "decoupled": True}],
+    ids=str,
 )
 def test_linear_network_against_the_fixed_point(optimizer):
     net, run = dmft.MLP(3, "linear", richness=1.3, outputs=2), dmft.GradientDescent(np.linspace(0.3, 0.2, 8), 8, **optimizer)
@@ -111,7 +113,10 @@ NETWORKS = {
     "relu": (dmft.MLP(2, "relu"), DATA, {"momentum": 0.4}, {}),
     "gelu": (dmft.MLP(2, "gelu"), DATA, {"learning_rate": 1.0, "weight_decay": 0.03}, {}),
     "logistic, two outputs": (
-        dmft.MLP(2, "tanh", richness=2.0, outputs=2), dmft.Dataset(X[:4], np.sign(Y), X[4:]), {}, {"loss": "logistic"},
+        dmft.MLP(2, "tanh", richness=2.0, outputs=2),
+        dmft.Dataset(X[:4], np.sign(Y), X[4:]),
+        {},
+        {"loss": "logistic"},
     ),
 }
 
@@ -357,7 +362,9 @@ def swish(name="swish", **changes):
 
 
 def test_own_activation_is_taken_everywhere(tmp_path):
-    own = dmft.Activation(phi=np.tanh, dphi=lambda h: 1 - np.tanh(h) ** 2, d2phi=lambda h: 2 * np.tanh(h) * (np.tanh(h) ** 2 - 1), name="my tanh")
+    own = dmft.Activation(
+        phi=np.tanh, dphi=lambda h: 1 - np.tanh(h) ** 2, d2phi=lambda h: 2 * np.tanh(h) * (np.tanh(h) ** 2 - 1), name="my tanh"
+    )
     for method, options in (("causal", {"samples": 256}), ("ntk", {}), ("fixed-point", {"samples": 200})):
         run = dmft.GradientDescent(0.3, 3)
         expected, found = (solve(dmft.MLP(2, phi), run=run, method=method, **options) for phi in ("tanh", own))
@@ -391,8 +398,16 @@ BAD_ACTIVATIONS = {
     "wrong derivative": (lambda: swish(dphi=np.cos), ValueError, "dphi must be the derivative of phi.* finite differences of phi give"),
     "wrong second derivative": (lambda: swish(d2phi=np.sin), ValueError, "d2phi must be the derivative of dphi"),
     "not callable": (lambda: swish(phi=3), TypeError, "phi must be a callable that takes a numpy array; got 3"),
-    "scalar": (lambda: swish(phi=lambda h: 1.0), ValueError, r"phi must return an array of the shape of its argument, \(2, 60\); got shape \(\)"),
-    "branches": (lambda: swish(phi=lambda h: h if h > 0 else 0.0), ValueError, "phi must take a numpy array of any shape.*it raised ValueError"),
+    "scalar": (
+        lambda: swish(phi=lambda h: 1.0),
+        ValueError,
+        r"phi must return an array of the shape of its argument, \(2, 60\); got shape \(\)",
+    ),
+    "branches": (
+        lambda: swish(phi=lambda h: h if h > 0 else 0.0),
+        ValueError,
+        "phi must take a numpy array of any shape.*it raised ValueError",
+    ),
     "nan": (lambda: swish(phi=np.sqrt), ValueError, "phi must be finite; at h = "),
     "in place": (lambda: swish(phi=lambda h: np.tanh(h, out=h)), ValueError, "phi must leave its argument unchanged"),
     "taken name": (lambda: swish("relu"), ValueError, "name must be none of the names of built-in activations; got 'relu'"),
@@ -408,10 +423,18 @@ BAD = BAD_ACTIVATIONS | {
     "slope": (lambda: dmft.MLP(1, "tanh", negative_slope=0.1), ValueError, "negative_slope must be None"),
     "data": (lambda: solve(dmft.MLP(1), dmft.GaussianData()), TypeError, "data must be a Dataset"),
     "batches": (lambda: solve(dmft.MLP(1), run=dmft.MinibatchSGD(0.1, 3)), TypeError, "training must be a GradientDescent"),
-    "outputs": (lambda: solve(dmft.MLP(1), TWO), ValueError, r"y must have shape \(P, C\) for a network with outputs = C = 1; got \(4, 2\)"),
+    "outputs": (
+        lambda: solve(dmft.MLP(1), TWO),
+        ValueError,
+        r"y must have shape \(P, C\) for a network with outputs = C = 1; got \(4, 2\)",
+    ),
     "labels": (lambda: solve(dmft.MLP(1), loss="logistic"), ValueError, r"y must be -1 or \+1 for loss='logistic'"),
     "loss": (lambda: solve(dmft.MLP(1), loss="hinge"), ValueError, "loss must be one of 'mse', 'logistic'"),
-    "samples": (lambda: solve(dmft.MLP(1), samples=40), ValueError, "samples must be an integer >= 48, 8 for every point and output; got 40"),
+    "samples": (
+        lambda: solve(dmft.MLP(1), samples=40),
+        ValueError,
+        "samples must be an integer >= 48, 8 for every point and output; got 40",
+    ),
     "replicas": (lambda: solve(dmft.MLP(1), replicas=1, mc_error=0.1), ValueError, "replicas must be at least 2 for mc_error"),
     "mc_error": (lambda: solve(dmft.MLP(1), mc_error=0), ValueError, "mc_error must be a number in"),
     "track": (lambda: solve(dmft.MLP(1), track="all"), ValueError, "track must be one of None, 'kernels', 'test kernels'"),
@@ -420,21 +443,37 @@ BAD = BAD_ACTIVATIONS | {
     "linear": (lambda: solve(dmft.MLP(1, "linear"), preactivation_times=[1]), ValueError, "must be empty for a linear network"),
     "option": (lambda: solve(dmft.MLP(1), method="ntk", samples=100), TypeError, "samples is not an option of method 'ntk' for a MLP"),
     "method": (lambda: solve(dmft.MLP(1), method="reference"), ValueError, "method must be one of 'causal', 'fixed-point', 'gradient-ind"),
-    "ntk": (lambda: solve(dmft.MLP(1), run=dmft.GradientDescent(0.1, 2, weight_decay=0.1), method="ntk"), ValueError, "weight_decay must be 0"),
+    "ntk": (
+        lambda: solve(dmft.MLP(1), run=dmft.GradientDescent(0.1, 2, weight_decay=0.1), method="ntk"),
+        ValueError,
+        "weight_decay must be 0",
+    ),
     "momentum": (
         lambda: solve(dmft.MLP(1), run=dmft.GradientDescent(0.1, 2, momentum=0.1), method="gradient-independence"),
         ValueError,
         "momentum and weight_decay must be 0 for method 'gradient-independence'",
     ),
     "perturbative": (lambda: solve(dmft.MLP(1), method="perturbative"), ValueError, "activation must be 'linear' and outputs 1"),
-    "second derivative": (lambda: solve(dmft.MLP(1, swish()), method="fixed-point"), ValueError, r"second derivative \(d2phi\).*'swish' has none"),
-    "many outputs": (lambda: solve(dmft.MLP(1, outputs=2), TWO, method="fixed-point"), ValueError, "outputs must be 1 for method 'fixed-point'"),
+    "second derivative": (
+        lambda: solve(dmft.MLP(1, swish()), method="fixed-point"),
+        ValueError,
+        r"second derivative \(d2phi\).*'swish' has none",
+    ),
+    "many outputs": (
+        lambda: solve(dmft.MLP(1, outputs=2), TWO, method="fixed-point"),
+        ValueError,
+        "outputs must be 1 for method 'fixed-point'",
+    ),
     "layer": (lambda: solve(dmft.MLP(1, "linear")).feature_kernel(2), ValueError, "layer must be an integer from 0 to 1; got 2"),
     "kernels": (lambda: solve(dmft.MLP(1, "linear"), track=None).feature_kernel(1), ValueError, "solve with track='kernels'"),
     "test kernels": (lambda: solve(dmft.MLP(1), samples=64).gradient_kernel(1, test=True), ValueError, "track='test kernels'"),
     "no convergence": (lambda: solve(dmft.MLP(2, "linear"), method="fixed-point", max_sweeps=2), dmft.SolverError, "after 2 sweeps"),
     "width": (lambda: dmft.simulate(dmft.MLP(1), DATA, RUN), TypeError, "width must be an integer"),
-    "kernel times": (lambda: dmft.simulate(dmft.MLP(1), DATA, RUN, width=8, kernel_times=[1]), ValueError, "kernel_times needs track='kernels'"),
+    "kernel times": (
+        lambda: dmft.simulate(dmft.MLP(1), DATA, RUN, width=8, kernel_times=[1]),
+        ValueError,
+        "kernel_times needs track='kernels'",
+    ),
 }
 
 

@@ -145,7 +145,14 @@ def test_equations_at_finite_width_approach_the_limit(name):
 @pytest.mark.parametrize("name", CLASSES)
 def test_finite_networks_follow_the_equations_at_their_width(name):
     """Relative errors at width 2^14 of networks with their own initial function; about 1% is the fluctuation of a single network."""
-    exponents = {"A1": ("-7/8", "1/2"), "A5": ("-3/8", "1/8"), "M1": ("-5/4", "5/4"), "M5": ("-3/8", "3/8"), "N1": ("-3/4", "1/4"), "N3": ("-3/8", "-1/8")}
+    exponents = {
+        "A1": ("-7/8", "1/2"),
+        "A5": ("-3/8", "1/8"),
+        "M1": ("-5/4", "5/4"),
+        "M5": ("-3/8", "3/8"),
+        "N1": ("-3/4", "1/4"),
+        "N3": ("-3/8", "-1/8"),
+    }
     net = dmft.ShallowNet(*exponents.get(name, CLASSES[name]))
     assert dmft.limits.shallow().classify(net.q_sigma, net.q_eta).name == name
     networks = dmft.simulate(net, DATA, RUN, width=2**14, seeds=3, rng=1, progress=False)
@@ -159,7 +166,9 @@ def test_finite_networks_follow_the_equations_at_their_width(name):
     assert distance.mean() > 2 * np.mean(errors)
 
 
-@pytest.mark.parametrize("net, expected", [(net_of(n), 0.03) for n in ("N1", "N2", "N3")] + [(dmft.ShallowNet.initialization_corrected(), 0.03)])
+@pytest.mark.parametrize(
+    "net, expected", [(net_of(n), 0.03) for n in ("N1", "N2", "N3")] + [(dmft.ShallowNet.initialization_corrected(), 0.03)]
+)
 def test_networks_against_the_limit_itself(net, expected):
     networks = dmft.simulate(net, DATA, RUN, width=2**14, seeds=3, rng=2, progress=False)
     for function, f0 in zip(networks.function, networks.initial_function):
@@ -276,7 +285,9 @@ def test_minibatches_are_shared_by_theory_and_networks(name):
     for function, f0 in zip(networks.function, networks.initial_function):
         theory = solve(net, run=run, width=2**14, initial_function=f0, samples=2**14).function
         assert np.linalg.norm(function - theory) < 0.03 * np.linalg.norm(theory)
-    other = solve(net, run=dataclasses.replace(run, batch_seed=8), width=2**14, initial_function=networks.initial_function[-1], samples=2**14)
+    other = solve(
+        net, run=dataclasses.replace(run, batch_seed=8), width=2**14, initial_function=networks.initial_function[-1], samples=2**14
+    )
     assert np.linalg.norm(networks.function[-1] - other.function) > 0.1 * np.linalg.norm(other.function)
 
 
@@ -357,7 +368,9 @@ def test_files_and_resume(name, tmp_path):
 def test_divergence_is_a_result():
     run = dmft.GradientDescent(1e4, 400)
     solved = solve(net_of("N2"), run=run, loss="mse")
-    assert solved.status is Status.DIVERGED and np.isinf(solved.function[solved.diverged_at :]).all() and "lower learning_rate" in str(solved)
+    assert (
+        solved.status is Status.DIVERGED and np.isinf(solved.function[solved.diverged_at :]).all() and "lower learning_rate" in str(solved)
+    )
     networks = dmft.simulate(net_of("N2"), DATA, run, width=64, seeds=2, loss="mse", progress=False)
     assert np.isinf(networks.loss[:, -1]).all() and "2 of 2 networks diverged" in str(networks)
 
@@ -390,17 +403,29 @@ BAD = {
     "correction": (lambda: dmft.ShallowNet("-1/2", "0", corrected=True), ValueError, "corrected=True needs the mean-field exponents"),
     "data": (lambda: solve(net_of("N2"), data=dmft.GaussianData()), TypeError, "data must be a Dataset; got GaussianData"),
     "online": (lambda: solve(net_of("N2"), run=dmft.OnlineSGD(0.1, 3)), TypeError, "training must be a GradientDescent or MinibatchSGD"),
-    "momentum": (lambda: solve(net_of("N2"), run=dmft.GradientDescent(0.1, 3, momentum=0.5)), ValueError, "momentum and weight_decay must be 0"),
+    "momentum": (
+        lambda: solve(net_of("N2"), run=dmft.GradientDescent(0.1, 3, momentum=0.5)),
+        ValueError,
+        "momentum and weight_decay must be 0",
+    ),
     "loss": (lambda: solve(net_of("N2"), loss="l1"), ValueError, "loss must be one of 'logistic', 'hinge', 'mse'"),
     "softmax": (lambda: solve(net_of("N2"), loss="softmax"), ValueError, "loss='softmax' needs a network with outputs >= 2"),
-    "labels": (lambda: solve(net_of("N2"), data=dmft.Dataset(DATA.x, 0.5 * DATA.y)), ValueError, "y must be -1 or \\+1 for loss='logistic'"),
+    "labels": (
+        lambda: solve(net_of("N2"), data=dmft.Dataset(DATA.x, 0.5 * DATA.y)),
+        ValueError,
+        "y must be -1 or \\+1 for loss='logistic'",
+    ),
     "samples": (lambda: solve(net_of("M2"), samples=100), ValueError, "samples must be a multiple of 16"),
     "F0": (lambda: solve(net_of("N2"), initial_function=np.zeros(3)), ValueError, r"initial_function must have shape \(30,\)"),
     "homogeneous": (lambda: solve(dmft.ShallowNet("-2", (1, 3), activation="tanh")), ValueError, r"must be homogeneous.* limit M\[aw\*\]2"),
     "pair": (lambda: dmft.ShallowNet("-1", (1, 2, 3)), ValueError, "q_eta must be one exponent or a pair"),
     "width": (lambda: solve(net_of("N2"), width=0), ValueError, "width must be an integer >= 1"),
     "track": (lambda: solve(net_of("N2"), track="all"), ValueError, "track must be one of None, 'kernels'"),
-    "option": (lambda: solve(net_of("N2"), window=3), TypeError, "window is not an option of method 'causal' for a ShallowNet.*loss, width"),
+    "option": (
+        lambda: solve(net_of("N2"), window=3),
+        TypeError,
+        "window is not an option of method 'causal' for a ShallowNet.*loss, width",
+    ),
     "method": (lambda: solve(net_of("N2"), method="reference"), ValueError, "method must be one of 'causal'"),
     "width missing": (lambda: dmft.simulate(net_of("N2"), DATA, RUN), TypeError, "width must be an integer"),
     "dim": (lambda: dmft.simulate(net_of("N2"), DATA, RUN, dim=3), TypeError, "dim is not an option of simulating a ShallowNet"),

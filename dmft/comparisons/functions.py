@@ -255,7 +255,9 @@ class _Group:
         """Mean absolute derivative of a loss by the normalised logits, shape (T,)."""
         data, network, loss = self.ensemble.data, self.ensemble.network, self.ensemble.options["loss"]
         logits, labels = (self.ensemble.predictions, data.y) if name == "loss" else (self.ensemble.test_predictions, data.test_y)
-        amplitude = (self.ensemble.width / network.reference_width) ** scaling(network, loss).logits if isinstance(network, ShallowNet) else 1.0
+        amplitude = (
+            (self.ensemble.width / network.reference_width) ** scaling(network, loss).logits if isinstance(network, ShallowNet) else 1.0
+        )
         derivative, _ = losses.of_outputs(loss)
         return amplitude * np.mean(np.abs(_flat(derivative(labels.reshape(logits.shape[2:]), amplitude * logits), 2)), axis=(0, 2))
 

@@ -75,7 +75,9 @@ def memory_estimate(network, data, training, method, **_):
 
     rows, outputs = training.steps + 1, network.outputs
     layers, modes = network.depth, len(data.spectrum(network.outputs).eigenvalues)
-    matrices = {"causal": 6 * layers + 4 * modes + 6, "fixed-point": 8 * layers + modes + 14, "reference": 6 * layers + 8 * modes + 20}[method]
+    matrices = {"causal": 6 * layers + 4 * modes + 6, "fixed-point": 8 * layers + modes + 14, "reference": 6 * layers + 8 * modes + 20}[
+        method
+    ]
     extra = low_rank_size(rows, outputs) if method == "causal" else 0
     return 8 * (matrices * ((rows * outputs) ** 2 + extra) + 2 * rows**2)
 
@@ -118,7 +120,9 @@ def _fixed_point(network, data, training, bar, window="auto", tolerance=1e-10, m
     }
     began = time.perf_counter()
     try:
-        order, history, finished = fixed_point.solve(problem(network, data, training), **options, callback=lambda done: bar.update(done - bar.n))
+        order, history, finished = fixed_point.solve(
+            problem(network, data, training), **options, callback=lambda done: bar.update(done - bar.n)
+        )
     except fixed_point.NoConvergence as failure:
         raise SolverError(str(failure)) from failure
     status = Status.COMPLETED if finished == training.steps + 1 else Status.DIVERGED

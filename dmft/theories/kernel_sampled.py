@@ -105,9 +105,7 @@ def _mean_kernels(replicas, features, gradients, samples):
 
     fields = len(replicas[0].gradient_grams[0]) * replicas[0].gradient_grams[0].shape[1]
     feature_grams, feature_errors = mean_and_error([step.feature_grams[1:] for step in replicas])
-    gradient_grams, gradient_errors = mean_and_error(
-        [[flat(gram, fields) for gram in step.gradient_grams[:-1]] for step in replicas]
-    )
+    gradient_grams, gradient_errors = mean_and_error([[flat(gram, fields) for gram in step.gradient_grams[:-1]] for step in replicas])
     tangent, tangent_error = mean_and_error([step.tangent_kernel()[:, :, :samples] for step in replicas])
     return Kernels(
         feature_factors=[factor.append([step.features[l + 1] for step in replicas]) for l, factor in enumerate(features)],

@@ -97,7 +97,9 @@ def _is_seen(network, scales, width):
     return network.corrected or scales.persists or width is not None
 
 
-def memory_estimate(network, data, training, method, loss="logistic", width=None, samples=SAMPLES, rng=0, initial_function=None, track=None):
+def memory_estimate(
+    network, data, training, method, loss="logistic", width=None, samples=SAMPLES, rng=0, initial_function=None, track=None
+):
     """Peak memory in bytes of the arrays.
 
     In doubles, with n = P + M points and T = steps + 1: 2 T n for the trajectory, T n P for tracked kernels, 6 n^2 for kernels, and
@@ -109,9 +111,7 @@ def memory_estimate(network, data, training, method, loss="logistic", width=None
     return 8 * points * (2 * rows + kernels + 6 * points) + 8 * particles * (points + 1)
 
 
-def march(
-    network, data, training, start=None, loss="logistic", width=None, samples=SAMPLES, rng=0, initial_function=None, track=None
-):
+def march(network, data, training, start=None, loss="logistic", width=None, samples=SAMPLES, rng=0, initial_function=None, track=None):
     """Iterate over the trajectory in blocks of steps; arguments as in `check`.
 
     The rows of `start`, a trajectory with fewer steps, are solved again, to the same numbers, and not shown.
@@ -207,7 +207,7 @@ def gaussian_process(network, points, rng):
 
 
 def tangent_kernel(network, data, shares):
-    """The stationary tangent kernel sigma*^2 d* (share_a E[phi phi] + share_w E[phi' phi'] x.x'), shape (P + M, P), without learning rate."""
+    """The stationary tangent kernel sigma*^2 d* (share_a E[phi phi] + share_w E[phi' phi'] x.x'), (P + M, P), without learning rate."""
     from solvers.gaussian import expectations
 
     points, samples = data.points, len(data.x)

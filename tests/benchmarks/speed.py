@@ -104,7 +104,10 @@ def march_table(rows, depths, repetitions):
             march, plain_, *rest = (min(values) for values in times.values() if values)
             twin_cells = f"{rest[0]:.3g} s | {rest[0] / march:.0f}" if rest else "| "
             memory = ", ".join(f"{peak(name, depth, T - 1):.0f}" for name in times if times[name])
-            print(f"| {T} | {depth} | {march:.3g} s | {plain_:.3g} s | {plain_ / march:.1f} | {twin_cells} | {error:.0e} | {memory} MiB |", flush=True)
+            print(
+                f"| {T} | {depth} | {march:.3g} s | {plain_:.3g} s | {plain_ / march:.1f} | {twin_cells} | {error:.0e} | {memory} MiB |",
+                flush=True,
+            )
 
 
 def fixed_point_table(rows, depths):
@@ -130,7 +133,9 @@ def start_table():
     command += "dmft.solve(dmft.DeepLinear(2), dmft.GaussianData(2.0), dmft.GradientDescent(0.05, 8), progress=False); print(time.perf_counter() - t)"
     with tempfile.TemporaryDirectory() as cache:
         environment = os.environ | {"NUMBA_CACHE_DIR": cache}
-        seconds = [subprocess.run([sys.executable, "-c", command], env=environment, capture_output=True, text=True).stdout for _ in range(2)]
+        seconds = [
+            subprocess.run([sys.executable, "-c", command], env=environment, capture_output=True, text=True).stdout for _ in range(2)
+        ]
     print(f"import and first solve: {float(seconds[0]):.1f} s with an empty cache, {float(seconds[1]):.2f} s in every later process")
 
 
