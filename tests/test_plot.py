@@ -207,7 +207,7 @@ def test_logits_are_root_mean_squares(without_loss, functions):
     ax = dmft.plot.logits(without_loss)
     np.testing.assert_allclose(line(ax, "train, theory").get_ydata(), np.sqrt(np.mean(without_loss.predictions**2, axis=1)))
     marks = dmft.plot.logits(ensemble=functions).lines
-    assert {artist.get_label() for artist in marks} == {f"{name}, 3 networks, $d = 50$" for name in ("test", "train")}
+    assert {artist.get_label() for artist in marks} == {f"{name}, 3 networks, width 50" for name in ("test", "train")}
     with pytest.raises(ValueError, match="trajectory and ensemble"):
         dmft.plot.logits()
 

@@ -7,9 +7,13 @@ from ..checks import integer
 from ..curves import root_mean_square, selection
 from ..ensemble import FunctionEnsemble
 from ..function_trajectory import FunctionTrajectory
+from ..networks import ShallowNet
 from ..specification import check_type
 from .heat_maps import sample_maps
 from .style import BY_LABEL, MARKERS, STYLE, TEST, TRAIN
+
+#: Label of logits, by whether they are normalised by a power of the width.
+_LOGITS = {True: r"normalised logits $\tilde f(x_i)$", False: "logits $f(x_i)$"}
 
 
 def predictions(trajectory, ensemble=None, ax=None, points=6):
@@ -55,7 +59,7 @@ def predictions(trajectory, ensemble=None, ax=None, points=6):
                 _draw_networks(ax, ensemble, shown, colour)
         if ensemble is not None:
             ax.plot([], [], "o", color="0.3", markerfacecolor="white", markersize=2.8, markeredgewidth=0.7, label=_networks(ensemble))
-        ax.set(xlabel="gradient step $t$", ylabel=r"normalised logits $\tilde f(x_i)$")
+        ax.set(xlabel="gradient step $t$", ylabel=_LOGITS[isinstance(trajectory.network, ShallowNet)])
         ax.margins(x=0.02)
         ax.legend(loc="lower left", bbox_to_anchor=(0.0, 1.0), ncols=3, borderaxespad=0.2)
     return ax
@@ -97,11 +101,11 @@ def _draw_networks(ax, ensemble, shown, colour):
 
 
 def _networks(ensemble):
-    return f"{ensemble.seeds} network{'s' if ensemble.seeds > 1 else ''}, $d = {ensemble.width}$"
+    return f"{ensemble.seeds} network{'s' if ensemble.seeds > 1 else ''}, width {ensemble.width}"
 
 
 def logits(trajectory=None, ensemble=None, ax=None):
-    """Root mean square of the normalised logits over the training samples and over the test points, where there are any, against time.
+    """Root mean square of the logits, normalised as they are, over the training samples and over the test points, where there are any, against time.
 
     The theory as lines, finite networks as markers: the mean over networks of their root mean squares.
 
