@@ -20,7 +20,7 @@ def selection(rows, count):
 
 
 def alignment(kernels, target):
-    """<K, A> / (|K| |A|) of kernels (..., n, n) and a matrix (n, n), Frobenius norms; inf where a kernel is not finite, 0 where it is 0."""
+    """<K, A> / (|K| |A|), Frobenius norms, of kernels (..., n, n) and a matrix (n, n); inf where K is not finite, 0 where K = 0."""
     result = np.full(kernels.shape[:-2], np.inf)
     finite = np.isfinite(kernels).all(axis=(-2, -1))
     largest = np.abs(kernels[finite]).max(axis=(1, 2), keepdims=True)
