@@ -378,7 +378,7 @@ def test_bounded_rank_is_reported():
         (dmft.DeepNet(2, dataclasses.replace(parameterization("ip-llr", 2), c=(-1, -2, "-3/2"))), {}, ["parameterization", "known"]),
         (dmft.DeepNet(2, "mup"), {"initial_function": np.zeros(5)}, ["initial_function", "None"]),
         (dmft.DeepNet(2, "ntk"), {"initial_function": np.zeros(4)}, ["initial_function", "(5,)", "(4,)"]),
-        (dmft.DeepNet(2, "mup"), {"samples": 100}, ["samples", "16"]),
+        (dmft.DeepNet(2, "mup"), {"samples": 10}, ["samples", "16"]),
         (dmft.DeepNet(2, "mup"), {"samples": 160}, ["samples", "64", "160"]),
         (dmft.DeepNet(2, "mup"), {"loss": "softmax"}, ["softmax", "outputs"]),
         (dmft.DeepNet(2, "mup"), {"loss": "hing"}, ["loss", "hinge"]),

@@ -365,6 +365,12 @@ def test_files_and_resume(name, tmp_path):
     assert read.width == 64 and str(read) == str(networks)
 
 
+def test_samples_are_rounded_up_to_whole_systems():
+    odd, even = (solve(net_of("M2"), samples=n) for n in (1001, 1008))
+    assert odd.options == even.options and odd.options["samples"] == 1008
+    np.testing.assert_array_equal(odd.function, even.function)
+
+
 def test_divergence_is_a_result():
     run = dmft.GradientDescent(1e4, 400)
     solved = solve(net_of("N2"), run=run, loss="mse")
@@ -415,7 +421,7 @@ BAD = {
         ValueError,
         "y must be -1 or \\+1 for loss='logistic'",
     ),
-    "samples": (lambda: solve(net_of("M2"), samples=100), ValueError, "samples must be a multiple of 16"),
+    "samples": (lambda: solve(net_of("M2"), samples=10), ValueError, "samples must be an integer >= 16"),
     "F0": (lambda: solve(net_of("N2"), initial_function=np.zeros(3)), ValueError, r"initial_function must have shape \(30,\)"),
     "homogeneous": (lambda: solve(dmft.ShallowNet("-2", (1, 3), activation="tanh")), ValueError, r"must be homogeneous.* limit M\[aw\*\]2"),
     "pair": (lambda: dmft.ShallowNet("-1", (1, 2, 3)), ValueError, "q_eta must be one exponent or a pair"),

@@ -21,7 +21,7 @@ from ..parameterizations import parameterization
 from ..specification import check_type
 from ..threads import one_thread
 from ..training import GradientDescent, MinibatchSGD
-from .recording import DIVERGED, recorded
+from .recording import DIVERGED, recorded, whole_systems
 
 #: Methods and their options.
 METHODS = {"causal": ("loss", "samples", "rng", "initial_function")}
@@ -153,8 +153,8 @@ def check(network, data, training, method="causal", loss="mse", samples=SAMPLES,
     loss : {"mse", "logistic", "hinge", "softmax"}
         Mean over samples; gradients are those of (y - f)^2 / 2 for "mse".
     samples : int
-        Sampled neurons per layer of limits that learn features, a multiple of 16: half of them are antithetic mates, and 8 independent
-        systems share them.
+        Sampled neurons per layer of limits that learn features, rounded up to a multiple of 16: half of them are antithetic mates, and
+        8 independent systems share them.
     rng : int, numpy.random.SeedSequence or numpy.random.Generator
         Of neurons and initial function.
     initial_function : array_like, shape (P + M,) or (P + M, C), optional
@@ -167,8 +167,7 @@ def check(network, data, training, method="causal", loss="mse", samples=SAMPLES,
         if value := getattr(training, name):
             raise ValueError(f"{name} must be 0 for a DeepNet, whose limits are those of plain gradient descent; got {value}")
     losses.check(loss, data, network.outputs)
-    if checks.integer("samples", samples, 2 * REPLICAS) % (2 * REPLICAS):
-        checks.fail("samples", samples, f"a multiple of {2 * REPLICAS}: pairs in {REPLICAS} systems")
+    checks.integer("samples", samples, 2 * REPLICAS)
     if not isinstance(rng, np.random.Generator):
         checks.seed_sequence("rng", rng)
     equations, points = limit(network), len(data.points)
@@ -209,7 +208,7 @@ def march(network, data, training, start=None, loss="mse", samples=SAMPLES, rng=
 
     The rows of `start`, a trajectory with fewer steps, are solved again, to the same numbers, and not shown.
     """
-    seed, equations = checks.integer_seed("rng", rng), limit(network)
+    seed, equations, samples = checks.integer_seed("rng", rng), limit(network), whole_systems(samples, REPLICAS)
     options = {
         "loss": loss,
         "samples": samples,

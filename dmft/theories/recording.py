@@ -1,4 +1,4 @@
-"""From the rows of a theory, one per time, to a trajectory that grows."""
+"""What theories on a data set share: systems of samples, and rows, one per time, that become a trajectory."""
 
 import time
 
@@ -9,6 +9,11 @@ from ..trajectory import Status
 BLOCK_SECONDS = 0.2
 #: Normalised logits of this size count as infinite.
 DIVERGED = 1e100
+
+
+def whole_systems(samples, replicas):
+    """The number of samples, rounded up to antithetic pairs shared evenly by the replicas."""
+    return -(-samples // (2 * replicas)) * 2 * replicas
 
 
 def recorded(rows, count, build):

@@ -21,7 +21,7 @@ from ..shallow_scaling import refuse_unstable, scaling
 from ..specification import check_type
 from ..threads import one_thread
 from ..training import GradientDescent, MinibatchSGD
-from .recording import DIVERGED, recorded
+from .recording import DIVERGED, recorded, whole_systems
 
 #: Methods and their options.
 METHODS = {"causal": ("loss", "width", "samples", "rng", "initial_function", "track")}
@@ -59,8 +59,8 @@ def check(network, data, training, method="causal", loss="logistic", width=None,
     width : int, optional
         Solve the equations at this finite width instead of their limit.
     samples : int
-        Particles of limits in which the law of the neurons evolves, a multiple of 16: half of them are mirror images (opposite a,
-        equal w) of the others, and 8 independent systems share them.
+        Particles of limits in which the law of the neurons evolves, rounded up to a multiple of 16: half of them are mirror images
+        (opposite a, equal w) of the others, and 8 independent systems share them.
     rng : int, numpy.random.SeedSequence or numpy.random.Generator
         Of particles and initial function.
     initial_function : array_like, shape (P,) or (P + M,), optional
@@ -72,8 +72,7 @@ def check(network, data, training, method="causal", loss="logistic", width=None,
     check_problem(network, data, training, loss, track)
     if width is not None:
         checks.integer("width", width, 1)
-    if checks.integer("samples", samples, 2 * REPLICAS) % (2 * REPLICAS):
-        checks.fail("samples", samples, f"a multiple of {2 * REPLICAS}: pairs in {REPLICAS} systems")
+    checks.integer("samples", samples, 2 * REPLICAS)
     if not isinstance(rng, np.random.Generator):
         checks.seed_sequence("rng", rng)
     scales = scaling(network, loss)
@@ -116,7 +115,7 @@ def march(network, data, training, start=None, loss="logistic", width=None, samp
 
     The rows of `start`, a trajectory with fewer steps, are solved again, to the same numbers, and not shown.
     """
-    seed = checks.integer_seed("rng", rng)
+    seed, samples = checks.integer_seed("rng", rng), whole_systems(samples, REPLICAS)
     options = {
         "loss": loss,
         "width": width,
