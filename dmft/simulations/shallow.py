@@ -3,7 +3,6 @@
 Normalised as `dmft.theories.shallow` does; the networks themselves know nothing of the limit.
 """
 
-import os
 from functools import partial
 
 import numpy as np
@@ -14,7 +13,7 @@ from ..ensemble import FunctionEnsemble
 from ..shallow_scaling import refuse_unstable, scaling
 from ..theories.recording import DIVERGED
 from ..theories.shallow import check_problem
-from ..threads import one_thread
+from ..threads import cores, one_thread
 from .plan import Plan
 
 OPTIONS = ("width", "loss", "track", "allow_unstable")
@@ -29,7 +28,7 @@ def plan(network, data, training, workers, width=None, loss="logistic", track=No
         refuse_unstable(network, loss, "To see it fail, set allow_unstable=True")
     _check_memory(data, training, width, track, workers)
     options = {"loss": loss, "track": track, "allow_unstable": allow_unstable}
-    threads = max(1, len(os.sched_getaffinity(0)) // workers)
+    threads = max(1, cores() // workers)
 
     def collect(networks, **provenance):
         arrays = {name: np.array([values[name] for values in networks]) for name in networks[0]}

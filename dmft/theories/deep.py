@@ -7,7 +7,6 @@ biases, or not centred. Where nothing moves, f stays what it is. Source: theory/
 arXiv 2110.15596; arXiv 2011.14522.
 """
 
-import os
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -19,7 +18,7 @@ from ..data import Dataset
 from ..function_trajectory import FunctionTrajectory
 from ..parameterizations import parameterization
 from ..specification import check_type
-from ..threads import one_thread
+from ..threads import cores, one_thread
 from ..training import GradientDescent, MinibatchSGD
 from .recording import DIVERGED, recorded, whole_systems
 
@@ -304,7 +303,7 @@ def _features(network, data, training, equations, initial, chi, samples, seed):
         )
         for stream in seed.spawn(REPLICAS)
     ]
-    for f, error, dropped in one_thread(averaged(systems, threads=len(os.sched_getaffinity(0)))):
+    for f, error, dropped in one_thread(averaged(systems, threads=cores())):
         yield f, error, {"dropped variance": float(dropped)} if dropped else {}
 
 

@@ -7,7 +7,6 @@ arXiv 2006.06574.
 """
 
 import math
-import os
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -19,7 +18,7 @@ from ..data import Dataset
 from ..function_trajectory import FunctionTrajectory
 from ..shallow_scaling import refuse_unstable, scaling
 from ..specification import check_type
-from ..threads import one_thread
+from ..threads import cores, one_thread
 from ..training import GradientDescent, MinibatchSGD
 from .recording import DIVERGED, recorded, whole_systems
 
@@ -248,7 +247,7 @@ def _particles(network, data, scales, logits, weights, width, samples, seed, tra
     if "a" in forgotten:
         a[:] = 0.0
     march = particle_march(
-        Particles(a, h, data.points, len(data.x), resolve(network), groups=REPLICAS, threads=len(os.sched_getaffinity(0))),
+        Particles(a, h, data.points, len(data.x), resolve(network), groups=REPLICAS, threads=cores()),
         scale,
         rates["a"],
         rates["w"],
