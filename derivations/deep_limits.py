@@ -51,6 +51,7 @@ from .limit_classes import (
     Derivation,
     LimitClass,
     Reason,
+    argument,
     as_relation,
     irredundant,
     reduced,
@@ -328,61 +329,38 @@ def _inside(constraints, point):
     return all(arrangements.holds(relation, arrangements.value(form, point)) for form, relation in constraints)
 
 
-def _compared(expression, sign):
-    return f"{expression} {'<=>'[sign + 1]} 0"
-
-
 def _listed(layers):
     return ("layer " if len(layers) == 1 else "layers ") + ", ".join(layers)
 
 
 def _reasons(branch, loss, signature, exponents):
-    e0, e1, kernel, change = (exponents[name] for name in ("initial logits", "logits", "tangent kernel", "relative kernel change"))
-    size = {-1: "vanish", 0: "stay finite", 1: "diverge"}
-    reasons = [
-        Reason(f"{weight} <= 0", f"the circuit {' -> '.join((*path, path[0]))} of the layers' increments does not grow with the steps")
-        for path, weight in branch.circuits
-    ]
-    if branch.network.gain:
-        reasons.append(Reason(f"{loss.name} has an unbounded derivative and {e0} > 0", f"the first gradients are of order d^({e0})"))
-    reasons += [
-        Reason(
-            f"initial rows have mean zero, each matrix of d columns adds a centred sum: exponent {_compared(e0, signature.initial)}",
-            f"logits {size[signature.initial]} at initialization, the first loss derivative is {loss.rule(signature.initial)} at z = F0",
-        ),
-        Reason(
-            f"squared norms of what enters and leaves a layer are sums with a mean: largest exponent {kernel}",
-            f"this is the tangent kernel, of {_listed(signature.acting)}" if not signature.evolves else "this is the tangent kernel",
-        ),
-        Reason(
-            f"{kernel + branch.network.gain - e0} {'=' if signature.persists else '>'} 0",
-            "a step of the logits is as large as the initial logits: the initial function persists"
-            if signature.persists
-            else "a step of the logits is larger than the initial logits: normalised logits start at zero",
-        ),
-    ]
-    if signature.evolves:
-        moved = {layer: exponents[f"increments of {layer}"] for layer in signature.acting}
-        powers = ", ".join(f"{e} for layer {layer}" for layer, e in moved.items())
-        moves = "moves, and with it" if len(moved) == 1 else "move, and with them"
-        follows = f"{_listed(signature.acting)} {moves} the kernel"
-        reasons.append(Reason(f"increments over initial weights have exponents {powers}", follows))
-        reasons += [
+    return argument(
+        branch,
+        loss,
+        signature,
+        exponents,
+        circuit="of the layers' increments does not grow with the steps",
+        initial="initial rows have mean zero, each matrix of d columns adds a centred sum",
+        kernel="squared norms of what enters and leaves a layer are sums with a mean",
+        acting=_listed(signature.acting),
+        changes=_kernel_changes(signature, exponents),
+    )
+
+
+def _kernel_changes(signature, exponents):
+    if not signature.evolves:
+        change = exponents["relative kernel change"]
+        return [Reason(f"the relative change of the kernel has exponent {change} < 0", "the kernel is stationary")]
+    moved = {layer: exponents[f"increments of {layer}"] for layer in signature.acting}
+    powers = ", ".join(f"{e} for layer {layer}" for layer, e in moved.items())
+    moves = "moves, and with it" if len(moved) == 1 else "move, and with them"
+    return [
+        Reason(f"increments over initial weights have exponents {powers}", f"{_listed(signature.acting)} {moves} the kernel"),
+        *(
             Reason(f"{moved[layer]} > 0", f"layer {layer} forgets its initial weights at step 1; until then no other layer moves")
             for layer in signature.forgotten
-        ]
-    else:
-        reasons.append(Reason(f"the relative change of the kernel has exponent {change} < 0", "the kernel is stationary"))
-    reasons.append(
-        Reason(
-            f"logits after the first step have exponent {_compared(e1, signature.trained)}",
-            f"they {size[signature.trained]}, later loss derivatives are {loss.rule(signature.trained)} at the normalised logits z",
-        )
-    )
-    if signature.initial > 0 and not signature.persists:
-        because, follows = "F0 may be right on all samples", "then nothing moves, and the next loss derivative is again that of step 0"
-        reasons.append(Reason(because, follows))
-    return tuple(reasons)
+        ),
+    ]
 
 
 @functools.cache

@@ -161,6 +161,67 @@ class Derivation:
         return next((c for c in by_dimension if c.contains(point, tolerance)), None)
 
 
+def compared(expression, sign):
+    """The expression, said to be negative, zero or positive."""
+    return f"{expression} {'<=>'[sign + 1]} 0"
+
+
+def argument(branch, loss, signature, exponents, *, circuit, initial, kernel, acting, changes):
+    """The chain of reasons of a limit, from the conditions of stability to the loss derivatives.
+
+    Parameters
+    ----------
+    branch
+        Has the circuits of the increments and the network.
+    loss : Loss
+    signature : Signature
+    exponents : dict of {str: sympy.Expr}
+        As of `LimitClass`.
+    circuit : str
+        What a circuit without positive weight says, after the circuit itself.
+    initial, kernel : str
+        Why initial logits and tangent kernel are as large as they are, before their exponents.
+    acting : str
+        The layers whose kernel it is.
+    changes : sequence of Reason
+        What becomes of the kernel.
+
+    Returns
+    -------
+    tuple of Reason
+    """
+    e0, e1, largest = (exponents[name] for name in ("initial logits", "logits", "tangent kernel"))
+    size = {-1: "vanish", 0: "stay finite", 1: "diverge"}
+    reasons = [Reason(f"{weight} <= 0", f"the circuit {' -> '.join((*path, path[0]))} {circuit}") for path, weight in branch.circuits]
+    if branch.network.gain:
+        reasons.append(Reason(f"{loss.name} has an unbounded derivative and {e0} > 0", f"the first gradients are of order d^({e0})"))
+    reasons += [
+        Reason(
+            f"{initial}: exponent {compared(e0, signature.initial)}",
+            f"logits {size[signature.initial]} at initialization, the first loss derivative is {loss.rule(signature.initial)} at z = F0",
+        ),
+        Reason(
+            f"{kernel}: largest exponent {largest}",
+            "this is the tangent kernel" if signature.evolves else f"this is the tangent kernel, of {acting}",
+        ),
+        Reason(
+            f"{largest + branch.network.gain - e0} {'=' if signature.persists else '>'} 0",
+            "a step of the logits is as large as the initial logits: the initial function persists"
+            if signature.persists
+            else "a step of the logits is larger than the initial logits: normalised logits start at zero",
+        ),
+        *changes,
+        Reason(
+            f"logits after the first step have exponent {compared(e1, signature.trained)}",
+            f"they {size[signature.trained]}, later loss derivatives are {loss.rule(signature.trained)} at the normalised logits z",
+        ),
+    ]
+    if signature.initial > 0 and not signature.persists:
+        because, follows = "F0 may be right on all samples", "then nothing moves, and the next loss derivative is again that of step 0"
+        reasons.append(Reason(because, follows))
+    return tuple(reasons)
+
+
 def named(classes, layers):
     """Limit classes in the order of regime, layers and signs, with their names.
 

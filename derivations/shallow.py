@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import sympy
 
 from . import equations, power_counting, scaling
-from .limit_classes import EVOLVE, INITIAL, KERNELS, PERSISTS, PROPERTIES, Derivation, LimitClass, Reason
+from .limit_classes import EVOLVE, INITIAL, KERNELS, PERSISTS, PROPERTIES, Derivation, LimitClass, Reason, argument
 from .losses import LOSSES
 from .scaling import Order, power
 
@@ -109,44 +109,20 @@ def _equations(loss, constants, signature):
     return equations.initial_function() | equations.loss_derivatives(loss, signature.initial, signature.trained) | survive
 
 
-def _compared(expression, sign):
-    return f"{expression} {'<=>'[sign + 1]} 0"
-
-
 def _reasons(branch, loss, signature, exponents):
-    e0, e1, change = (exponents[name] for name in ("initial logits", "logits", "relative kernel change"))
-    size = {-1: "vanish", 0: "stay finite", 1: "diverge"}
-    reasons = [
-        Reason(f"{weight} <= 0", f"the circuit {' -> '.join((*path, path[0]))} of the gradient step does not grow with the number of steps")
-        for path, weight in branch.circuits
-    ]
-    if branch.network.gain:
-        reasons.append(Reason(f"{loss.name} has an unbounded derivative and {e0} > 0", f"the first gradients are of order d^({e0})"))
-    reasons += [
-        Reason(
-            f"a has mean zero, so sigma sum_r a phi(w x) is a centred sum: exponent {_compared(e0, signature.initial)}",
-            f"logits {size[signature.initial]} at initialization, the first loss derivative is {loss.rule(signature.initial)} at z = F0",
-        ),
-        Reason(
-            f"eta sigma^2 sum_r phi phi and eta sigma^2 sum_r a^2 phi' phi' have a mean: largest exponent {exponents['tangent kernel']}",
-            f"this is the tangent kernel, of {' and '.join(signature.acting)}" if not signature.evolves else "this is the tangent kernel",
-        ),
-        Reason(
-            f"{exponents['tangent kernel'] + branch.network.gain - e0} {'=' if signature.persists else '>'} 0",
-            "a step of the logits is as large as the initial logits: the initial function persists"
-            if signature.persists
-            else "a step of the logits is larger than the initial logits: normalised logits start at zero",
-        ),
-        Reason(
-            f"the relative change of the kernel has exponent {f'min(0, {change}) = 0' if signature.evolves else f'{change} < 0'}",
-            "the law of (a, w) evolves and with it the kernel" if signature.evolves else "the kernel is stationary",
-        ),
-        Reason(
-            f"logits after the first step have exponent {_compared(e1, signature.trained)}",
-            f"they {size[signature.trained]}, later loss derivatives are {loss.rule(signature.trained)} at the normalised logits z",
-        ),
-    ]
-    if signature.initial > 0 and not signature.persists:
-        because, follows = "F0 may be right on all samples", "then nothing moves, and the next loss derivative is again that of step 0"
-        reasons.append(Reason(because, follows))
-    return tuple(reasons)
+    change = exponents["relative kernel change"]
+    changed = Reason(
+        f"the relative change of the kernel has exponent {f'min(0, {change}) = 0' if signature.evolves else f'{change} < 0'}",
+        "the law of (a, w) evolves and with it the kernel" if signature.evolves else "the kernel is stationary",
+    )
+    return argument(
+        branch,
+        loss,
+        signature,
+        exponents,
+        circuit="of the gradient step does not grow with the number of steps",
+        initial="a has mean zero, so sigma sum_r a phi(w x) is a centred sum",
+        kernel="eta sigma^2 sum_r phi phi and eta sigma^2 sum_r a^2 phi' phi' have a mean",
+        acting=" and ".join(signature.acting),
+        changes=(changed,),
+    )

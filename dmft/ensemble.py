@@ -1,5 +1,6 @@
 """What simulations return: several finite networks trained on the same problem."""
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -7,12 +8,12 @@ import numpy as np
 
 from . import checks, curves
 from .specification import Specification
-from .trajectory import Stored
 from .training import OnlineSGD
+from .trajectory import Stored
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class Ensemble:
+class Ensemble(ABC):
     """Several finite networks trained on the same problem; arrays have a leading axis of seeds.
 
     Attributes
@@ -49,9 +50,9 @@ class Ensemble:
         """The arrays to be stored, by the names of `stored`; those that this ensemble does not have are left out."""
         return {name: getattr(self, name) for name in self.stored if getattr(self, name) is not None}
 
+    @abstractmethod
     def decisive(self):
         """What decided the result besides the problem, JSON-able."""
-        raise NotImplementedError
 
     def mean(self, name):
         """Mean over seeds of one of `averaged`; infinite where any seed has diverged."""

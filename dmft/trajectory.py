@@ -1,6 +1,7 @@
 """What every solver returns: a trajectory of functions of time, and how it came about."""
 
 import enum
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from typing import ClassVar
 
@@ -40,7 +41,7 @@ class Stored:
 
 
 @dataclass(eq=False)
-class Trajectory:
+class Trajectory(ABC):
     """Solution of a stated problem; each theory adds its functions of time.
 
     Attributes
@@ -108,9 +109,9 @@ class Trajectory:
 
         save(self, path)
 
+    @abstractmethod
     def summary(self):
         """Lines of the printed form that say what the trajectory found."""
-        raise NotImplementedError
 
     def __str__(self):
         lines = [
