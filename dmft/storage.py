@@ -15,13 +15,8 @@ in 2.2 s, gzip 165 MiB in 3.9 s, nothing 324 MiB in 1.2 s, against 27 s for the 
 
 Writing
 -------
-A file is never changed in place. Each write copies the bytes of the visible file to a hidden one beside it (finished rows are not
-compressed again), appends the new rows, syncs it to disk and renames it over the visible one. So a process killed at any moment
-leaves the previous complete file, and a reader never meets a half-written one; a full disk is found before HDF5 meets it. HDF5's
-own single-writer mode is not used: it cannot add attributes or rows of several datasets at once, and leaves a file marked as open
-when its writer is killed. During a solve the copies are timed to take about 10% of the time; the last write comes on top.
-
-The right to write is an advisory lock on a hidden file beside the target, which the operating system drops when its holder dies.
+How a write takes the place of the file at once, and who may write: `dmft.exclusive_file`. During a solve the copies are timed to take
+about 10% of the time; the last write comes on top.
 
 Schema policy
 -------------
@@ -37,12 +32,10 @@ incompatible
 """
 
 import contextlib
-import fcntl
 import hashlib
 import json
 import math
 import os
-import shutil
 import time
 from datetime import datetime, timezone
 from pathlib import Path
@@ -54,6 +47,7 @@ from . import activations, data, training  # noqa: F401  (register the specifica
 from .about import about
 from .ensemble import FunctionEnsemble, KernelEnsemble, LinearEnsemble
 from .errors import StorageError
+from .exclusive_file import locked, replacing
 from .function_trajectory import FunctionTrajectory
 from .kernel_trajectory import KernelTrajectory
 from .linear_trajectory import LinearTrajectory
@@ -69,7 +63,6 @@ _ENSEMBLES = {DeepLinear: LinearEnsemble, ShallowNet: FunctionEnsemble, DeepNet:
 _CHUNK = (64, 128)
 _CHUNK_NUMBERS = 1024
 _FILTERS = {"compression": "lzf", "shuffle": True, "fletcher32": True}
-_LIBRARY = ("v110", "v110")
 _PAUSE, _PAUSE_PER_WRITE = 2.0, 10.0
 _NAME_WIDTH, _VALUE_WIDTH = 33, 400
 
@@ -91,7 +84,7 @@ def save(result, path):
     with _claimed(path, ENSEMBLE) as path:
         attributes = _ensemble_attributes(result)
         arrays = result.arrays()
-        with _replacing(path, _space(attributes, 8 * len(result.times) + sum(array.nbytes for array in arrays.values()))) as file:
+        with replacing(path, _space(attributes, 8 * len(result.times) + sum(array.nbytes for array in arrays.values()))) as file:
             _set_attributes(file, attributes)
             _add_dataset(file, "times", result.times, ("time",), "step; entries are before that step")
             for name, array in arrays.items():
@@ -139,7 +132,7 @@ class LiveFile:
         """Write all rows not written yet, and how the solve ended."""
         attributes = _trajectory_attributes(trajectory)
         growth = _space(attributes, _growth(trajectory, self._rows))
-        with _replacing(self._path, growth, keep=self._rows > 0) as file:
+        with replacing(self._path, growth, keep=self._rows > 0) as file:
             _set_attributes(file, attributes)
             if self._rows == 0:
                 _create_datasets(file, trajectory)
@@ -437,7 +430,7 @@ def _claimed(path, kind):
         path = Path(path).resolve()
     except TypeError as error:
         raise TypeError(f"the file to write must be a path (str or os.PathLike); got {path!r}") from error
-    with _locked(path):
+    with locked(path):
         if path.exists() and (path.is_dir() or path.stat().st_size > 0):
             _check_replaceable(path, kind)
         yield path
@@ -453,72 +446,3 @@ def _check_replaceable(path, kind):
         raise StorageError(f"{path} exists and is not a {kind} file: it is left as it is; choose another name, or remove it")
     if not os.access(path, os.W_OK):
         raise StorageError(f"{path} is read-only; choose another name, or make it writable")
-
-
-@contextlib.contextmanager
-def _locked(path):
-    """Hold the lock on a file beside `path`, removed at the end while still locked; who opened it before has to try again."""
-    lock = _beside(path, ".lock")
-    descriptor = _try_lock(path, lock)
-    while not _is_open_as(lock, descriptor):
-        os.close(descriptor)
-        descriptor = _try_lock(path, lock)
-    try:
-        yield
-    finally:
-        lock.unlink(missing_ok=True)
-        os.close(descriptor)
-
-
-def _try_lock(path, lock):
-    try:
-        descriptor = os.open(lock, os.O_RDWR | os.O_CREAT, 0o666)
-    except OSError as error:
-        raise StorageError(f"{path} cannot be written: {error.strerror}; its folder must exist and be writable") from error
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        os.close(descriptor)
-        if isinstance(error, BlockingIOError):
-            raise StorageError(f"{path} is being written by another solve, resume or save; wait, or take another file") from error
-        raise StorageError(f"{path} cannot be written: its file system has no locks ({error.strerror}); choose another folder") from error
-    return descriptor
-
-
-def _is_open_as(lock, descriptor):
-    try:
-        return os.path.samestat(os.stat(lock), os.fstat(descriptor))
-    except FileNotFoundError:
-        return False
-
-
-@contextlib.contextmanager
-def _replacing(path, growth, keep=False):
-    """An HDF5 file, empty or with the content of `path`, that takes the place of `path` once complete; `growth` bounds its new bytes."""
-    partial = _beside(path, ".partial")
-    try:
-        if keep:
-            shutil.copyfile(path, partial)
-        else:
-            partial.write_bytes(b"")
-        _check_space(partial, growth)
-        with h5py.File(partial, "r+" if keep else "w", libver=_LIBRARY) as file:
-            yield file
-        with open(partial, "rb") as file:
-            os.fsync(file.fileno())
-        os.replace(partial, path)
-    except (OSError, RuntimeError) as error:
-        raise StorageError(f"{path} cannot be written ({error}); its previous content, if any, is unchanged") from error
-    finally:
-        partial.unlink(missing_ok=True)
-
-
-def _check_space(partial, growth):
-    """Raise OSError where disk or quota have no room for `growth` more bytes: HDF5 crashes the process when a write fails."""
-    if hasattr(os, "posix_fallocate"):
-        with open(partial, "r+b") as file:
-            os.posix_fallocate(file.fileno(), os.path.getsize(partial), growth)
-
-
-def _beside(path, ending):
-    return path.with_name(f".{path.name}{ending}")

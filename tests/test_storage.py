@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 
 import dmft
-from dmft import StorageError, storage
+from dmft import StorageError, exclusive_file, storage
 from dmft.theories import deep_linear
 
 solving = importlib.import_module("dmft.solve")
@@ -410,7 +410,7 @@ def test_lock_never_has_two_holders(tmp_path):
 
 
 def test_lock_on_a_file_that_its_holder_just_removed_is_taken_anew(tmp_path, monkeypatch):
-    flock, locked = storage.fcntl.flock, []
+    flock, locked = exclusive_file.fcntl.flock, []
 
     def late(descriptor, operation):
         if not locked:
@@ -418,7 +418,7 @@ def test_lock_on_a_file_that_its_holder_just_removed_is_taken_anew(tmp_path, mon
         flock(descriptor, operation)
         locked.append(descriptor)
 
-    monkeypatch.setattr(storage.fcntl, "flock", late)
+    monkeypatch.setattr(exclusive_file.fcntl, "flock", late)
     with storage.LiveFile(tmp_path / "run.h5"):
         assert len(locked) == 2
         with pytest.raises(StorageError, match="is being written"), storage.LiveFile(tmp_path / "run.h5"):
@@ -513,7 +513,7 @@ def test_full_disk_leaves_the_previous_file(limit, whole, stored):
 @pytest.mark.parametrize("finished", [1, 65, 421])
 def test_space_is_reserved_for_what_does_not_compress(finished, whole, tmp_path, monkeypatch):
     reserved = []
-    monkeypatch.setattr(storage, "_check_space", lambda partial, growth: reserved.append(growth))
+    monkeypatch.setattr(exclusive_file, "_check_space", lambda partial, growth: reserved.append(growth))
     rng = np.random.default_rng(1)
     noise = {name: rng.standard_normal(kernel.shape) for name, kernel in whole["compressed"].kernels.items()}
     training = dmft.GradientDescent(rng.uniform(size=9000), 9000)
