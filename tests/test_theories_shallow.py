@@ -270,6 +270,7 @@ def test_ray_below_the_band_of_the_square_loss():
         np.testing.assert_allclose(row, f, rtol=1e-10, atol=1e-12)
         f = f - 0.5 / samples * kernel_by_hand() @ f[:samples]
     networks = dmft.simulate(net, DATA, run, width=2**14, seeds=2, loss="mse", progress=False)
+    np.testing.assert_allclose(networks.function[:, 0], networks.initial_function, rtol=1e-12)
     for function, start in zip(networks.function, networks.initial_function):
         theory = solve(net, run=run, loss="mse", initial_function=start, width=2**14).function
         assert np.linalg.norm(function - theory) < 0.02 * np.linalg.norm(theory)
