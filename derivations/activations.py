@@ -1,6 +1,6 @@
 """Activations as power counting sees them: homogeneity, parity and value at zero, read off their formulas.
 
-Source: theory/deep_parameterizations.md, section 2.1 (R4, R6); arXiv 2110.15596.
+Source: docs/theory/deep_parameterizations.md, section 2.1 (R4, R6); arXiv 2110.15596.
 """
 
 import functools

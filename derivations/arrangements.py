@@ -3,7 +3,7 @@
 An affine form c + a_1 x_1 + ... + a_n x_n is the tuple (c, a_1, ..., a_n) of fractions. Nothing is ever rounded: that a set is
 empty is proven by an elimination that ends in a false statement about constants, that it is not by a point, which is verified.
 
-Source: theory/deep_classes.md, section 3; theory/shallow_limits.md, section 3.
+Source: docs/theory/deep_classes.md, section 3; docs/theory/shallow_limits.md, section 3.
 """
 
 import math

@@ -5,7 +5,7 @@ exponents the questions have answers. On a region of that space, `pieces` answer
 region allows, each a convex polyhedron, and follows all of them: a partition of the region into polyhedra, with the result of the
 program on each. A question with one possible answer costs no piece. Feasibility is decided by `arrangements.witness`, exactly.
 
-Source: theory/deep_classes.md, section 3 (route A).
+Source: docs/theory/deep_classes.md, section 3 (route A).
 """
 
 import functools

@@ -8,7 +8,7 @@ limit theorem by the parities of `signals`. The derivative of the loss by f is o
 
 In the abc convention W^l = m^(-a_l) w^l, w^l(0) ~ N(0, m^(-2 b_l)), rate m^(-c_l): only A_l = a_l + b_l and E_l = 2 a_l + c_l matter.
 
-Source: theory/deep_parameterizations.md, sections 1 and 2; arXiv 2011.14522; arXiv 2110.15596.
+Source: docs/theory/deep_parameterizations.md, sections 1 and 2; arXiv 2011.14522; arXiv 2110.15596.
 """
 
 from dataclasses import dataclass

@@ -1,6 +1,6 @@
 """What the exponents of a parameterization mean: stable or not, trivial or not, kernel regime or feature learning.
 
-Source: theory/deep_parameterizations.md, section 2; arXiv 2011.14522, section 3; arXiv 2110.15596.
+Source: docs/theory/deep_parameterizations.md, section 2; arXiv 2011.14522, section 3; arXiv 2110.15596.
 """
 
 import functools

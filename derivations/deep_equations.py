@@ -6,7 +6,7 @@ fields with covariances C(l-1) and G(l+1), the initial weights; C and G the kern
 A and B the responses d phi(h) / d r and d delta / d u. Logits over their size are f, and c(i, k) the loss derivative; kappa, lambda, beta,
 gamma the constants at the reference width, in units in which all initial fields have order one.
 
-Source: theory/deep_classes.md, section 2; theory/deep_parameterizations.md, section 3.
+Source: docs/theory/deep_classes.md, section 2; docs/theory/deep_parameterizations.md, section 3.
 """
 
 from sympy import Eq, Function, Integer, Sum, Symbol

@@ -30,7 +30,7 @@ kernels of the layers are linearly independent) and was checked on networks (the
 kernels are proportional; odd phi, for which means of phi phi' vanish; phi that is not homogeneous, for which hidden scales are not a
 gauge: then impose pre-activations of order one, as `bounded_increments="hidden"` does for their increments.
 
-Source: theory/deep_classes.md; for one hidden layer arXiv 2006.06574.
+Source: docs/theory/deep_classes.md; for one hidden layer arXiv 2006.06574.
 """
 
 import functools

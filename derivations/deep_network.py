@@ -4,7 +4,7 @@ Signals grow layer by layer, an update acts on them as an outer product, and ker
 obey a max-plus recursion in the steps, which is iterated to its fixed point; every comparison is left to an oracle (`branching`), so
 that the same lines serve a point and a region.
 
-Source: theory/deep_classes.md, section 2.
+Source: docs/theory/deep_classes.md, section 2.
 """
 
 from dataclasses import dataclass

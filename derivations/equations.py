@@ -4,7 +4,7 @@ Symbols: F0 initial function over its own size, f(k, x) logits over theirs, c(i,
 E the mean over the law of the neurons (a(0), w(0)), phi and dphi activation and its derivative; kappa, lambda, beta, gamma the constants
 eta sigma^2 d, eta sigma, sigma d, sigma d^(1/2) at the reference width d.
 
-Source: theory/shallow_limits.md, sections 4, 4b and 7; arXiv 2006.06574.
+Source: docs/theory/shallow_limits.md, sections 4, 4b and 7; arXiv 2006.06574.
 """
 
 import sympy

@@ -5,7 +5,7 @@ initialization if L >= 3: the exponents at initialization solve the recursion of
 update keeps to them. The inequalities are affine in the layer l and in L, so that they are decided exactly. `aligned` iterates the same
 bounds for given exponents.
 
-Source: theory/deep_parameterizations.md, section 2.3; arXiv 2110.15596.
+Source: docs/theory/deep_parameterizations.md, section 2.3; arXiv 2110.15596.
 """
 
 from dataclasses import dataclass

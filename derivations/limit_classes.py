@@ -5,7 +5,7 @@ kernels evolve, "N" the initial function persists, "F" it persists because diver
 derivative, "A" none of these; then, if the layers do not act alike, in brackets those that act ("*": with initial weights
 forgotten); then a number in the order of the signs of the exponents of the initial and of the trained logits.
 
-Source: theory/shallow_limits.md, sections 3 and 4; theory/deep_classes.md, sections 1 to 3.
+Source: docs/theory/shallow_limits.md, sections 3 and 4; docs/theory/deep_classes.md, sections 1 to 3.
 """
 
 from dataclasses import dataclass, field

@@ -1,6 +1,6 @@
 """Loss functions as power counting sees them: the derivative at logits that vanish, stay finite, or diverge with the width.
 
-Source: theory/shallow_limits.md, sections 4 and 7; arXiv 2006.06574.
+Source: docs/theory/shallow_limits.md, sections 4 and 7; arXiv 2006.06574.
 """
 
 from dataclasses import dataclass

@@ -4,7 +4,7 @@ Variables are A_{L+1}, E_{L+1}, E_1, ..., E_L at A_1 = 0, A_2 = ... = A_L = 1/2,
 conditions come from the rules of `deep`: nothing may grow with the width, neither what a layer's own update adds to its
 preactivations nor what the logits gain. Rates are layer-wise; a common rate is a linear subspace.
 
-Source: theory/deep_parameterizations.md, section 2.6; arXiv 2011.14522.
+Source: docs/theory/deep_parameterizations.md, section 2.6; arXiv 2011.14522.
 """
 
 from dataclasses import dataclass

@@ -4,7 +4,7 @@ What is put in is a network in orders of magnitude (see `derive`), the loss, and
 in the number of steps, and those of the logits are not negligible. Everything else comes out. The orders are max-plus polynomials of
 the scaling exponents; the forms on which two of them cross cut the band into cells, and cells with the same equations make a class.
 
-Source: theory/shallow_limits.md, sections 2 and 3; theory/deep_classes.md, section 3 (route B).
+Source: docs/theory/shallow_limits.md, sections 2 and 3; docs/theory/deep_classes.md, section 3 (route B).
 """
 
 import itertools

@@ -3,7 +3,7 @@
 For a positively homogeneous activation of degree p everything is linear in the exponents, which may be symbols; for the other classes
 the parities of `signals` enter, and the rates are found layer by layer by `deep.power_counting`.
 
-Source: theory/deep_parameterizations.md, sections 2.2, 2.4 and 2.5; arXiv 2110.15596.
+Source: docs/theory/deep_parameterizations.md, sections 2.2, 2.4 and 2.5; arXiv 2110.15596.
 """
 
 import math

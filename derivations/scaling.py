@@ -6,7 +6,7 @@ the output weight is symmetric; so an `Order` keeps apart what is even and what 
 neurons of even terms has a mean and grows like d (law of large numbers), of odd terms it is centred and grows like d^(1/2)
 (central limit theorem).
 
-Source: theory/shallow_limits.md, section 2 (lemmas 1-3); arXiv 2006.06574.
+Source: docs/theory/shallow_limits.md, section 2 (lemmas 1-3); arXiv 2006.06574.
 """
 
 from dataclasses import dataclass

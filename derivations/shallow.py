@@ -7,7 +7,7 @@ with a, w of order one, phi homogeneous of degree one, sigma = sigma* R^q_sigma 
 `Network`, the lines above in orders of magnitude; everything else comes out of `power_counting.derive`: the band, the lines on which
 a property holds, the cells between them, and with the help of `equations` the limit of each. Names of classes: see `limit_classes`.
 
-Source: theory/shallow_limits.md, sections 1-4b and 7; theory/deep_classes.md, section 3; arXiv 2006.06574.
+Source: docs/theory/shallow_limits.md, sections 1-4b and 7; docs/theory/deep_classes.md, section 3; arXiv 2006.06574.
 """
 
 from dataclasses import dataclass

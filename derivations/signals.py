@@ -6,7 +6,7 @@ the m neurons of a product of two signals is of their own order if both contain 
 otherwise it is centred and smaller by m^(-1/2) (central limit theorem). This is what rules R2, R3 and R6 of the note say case by case.
 Accidental zeros of means that no symmetry explains are not seen.
 
-Source: theory/deep_parameterizations.md, section 2.1; arXiv 2011.14522; arXiv 2110.15596.
+Source: docs/theory/deep_parameterizations.md, section 2.1; arXiv 2011.14522; arXiv 2110.15596.
 """
 
 import math

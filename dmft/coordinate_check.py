@@ -1,6 +1,6 @@
 """Coordinate check: do the signals of finite networks grow or decay with the width as the exponents of a parameterization say?
 
-Source: theory/deep_parameterizations.md, sections 5 and 6; in the spirit of the coordinate checks of arXiv 2203.03466.
+Source: docs/theory/deep_parameterizations.md, sections 5 and 6; in the spirit of the coordinate checks of arXiv 2203.03466.
 """
 
 import math

@@ -80,7 +80,7 @@ class StructuredData(Specification):
     """Gaussian inputs with any covariance spectrum and a linear target, in units where D dimensions share the modes.
 
     x_k = sqrt(lambda_k) z_k and y = sum_k w*_k x_k / sqrt(D) + noise. Each entry stands for a group of modes with common
-    eigenvalue. Source: arXiv 2502.02531; theory/deep_linear.md, section 3 (per-dimension scale, D0 = D).
+    eigenvalue. Source: arXiv 2502.02531; docs/theory/deep_linear.md, section 3 (per-dimension scale, D0 = D).
 
     Parameters
     ----------

@@ -1,7 +1,7 @@
 """Infinite-width limits of networks: which exist, and to which one a choice of scaling exponents leads.
 
 Everything is derived, by `derivations.shallow` for one hidden layer and `derivations.deep_limits` for any number of them.
-Source: theory/shallow_limits.md; theory/deep_classes.md; arXiv 2006.06574.
+Source: docs/theory/shallow_limits.md; docs/theory/deep_classes.md; arXiv 2006.06574.
 """
 
 import functools

@@ -89,7 +89,7 @@ class LinearTrajectory(Trajectory):
     def response(self, name, layer=None):
         """Two-time response of a field: dh^l/db^l, dg^l/da^l, R_v and R_u = Q (averaged over modes), R_delta.
 
-        Same arguments and shapes as `correlation`; zero above the diagonal. Source: theory/deep_linear.md, sections 1 and 3.
+        Same arguments and shapes as `correlation`; zero above the diagonal. Source: docs/theory/deep_linear.md, sections 1 and 3.
         """
         lower = self._kernel("response", RESPONSES, name, layer)
         factor = self.network.richness if name in LAYERED else 1.0

@@ -17,7 +17,7 @@ class DeepLinear(Specification):
     """Deep linear network of `depth` hidden layers at width proportional to the input dimension D.
 
     f_c(x) = sqrt(D) / (gamma N_L) w_c . h^L,  h^1 = W^0 x / sqrt(D),  h^{l+1} = W^l h^l / sqrt(N_l), all weights N(0, 1);
-    the raw learning rate is eta gamma^2 N_L. Source: arXiv 2502.02531; theory/deep_linear.md, section 0.
+    the raw learning rate is eta gamma^2 N_L. Source: arXiv 2502.02531; docs/theory/deep_linear.md, section 0.
 
     Parameters
     ----------
@@ -101,7 +101,7 @@ class ShallowNet(Specification):
 
     f(x) = sigma sum_{r=1}^d a_r phi(w_r . x),  a_r ~ N(0, 1), w_r ~ N(0, I), without a factor 1/sqrt(D) in the preactivation w . x;
     sigma = sigma* R^q_sigma and reduced learning rate learning_rate R^q_eta, R = width / reference_width; gradient descent on the mean
-    loss over the samples. Source: arXiv 2006.06574; theory/shallow_limits.md, sections 1 and 5.
+    loss over the samples. Source: arXiv 2006.06574; docs/theory/shallow_limits.md, sections 1 and 5.
 
     Parameters
     ----------
@@ -192,7 +192,7 @@ class MLP(Specification):
 
     f_c(x) = w_c . phi(h^L) / (gamma N),  h^1 = W^0 x / sqrt(D),  h^{l+1} = W^l phi(h^l) / sqrt(N), all weights N(0, 1), N to infinity;
     the raw learning rate is eta gamma^2 N on the mean loss over the samples.
-    Source: arXiv 2205.09653; theory/kernel_evolution.md, section 1.
+    Source: arXiv 2205.09653; docs/theory/kernel_evolution.md, section 1.
 
     Parameters
     ----------
@@ -238,7 +238,7 @@ class DeepNet(Specification):
 
     h^1 = W^1 x, h^l = W^l phi(h^(l-1)), f = W^(L+1) phi(h^L), without further factors: inputs are to have norm of order one.
     W^l = m^(-a_l) w^l, w^l(0) ~ m^(-b_l) N(0, s^2) with s = weight_scale for hidden and 1 for readout weights; gradient descent on w^l
-    with rate learning_rate m^(-c_l). Source: arXiv 2110.15596, 2011.14522; theory/deep_parameterizations.md, section 1.
+    with rate learning_rate m^(-c_l). Source: arXiv 2110.15596, 2011.14522; docs/theory/deep_parameterizations.md, section 1.
 
     Parameters
     ----------

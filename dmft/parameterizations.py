@@ -1,7 +1,7 @@
 """abc-parameterizations of deep networks, by name and by exponents, and what `derivations` says of them.
 
 W^l = m^(-a_l) w^l with w^l(0) ~ N(0, m^(-2 b_l)) and learning rate eta m^(-c_l) on w^l, l = 1 ... L + 1, width m. Source:
-theory/deep_parameterizations.md, section 1; arXiv 2011.14522; arXiv 2110.15596.
+docs/theory/deep_parameterizations.md, section 1; arXiv 2011.14522; arXiv 2110.15596.
 """
 
 from dataclasses import dataclass

@@ -1,6 +1,6 @@
 """Powers of the width of a `ShallowNet`, by the limit that is derived for its exponents.
 
-Source: theory/shallow_limits.md, sections 1 to 4b; arXiv 2006.06574.
+Source: docs/theory/shallow_limits.md, sections 1 to 4b; arXiv 2006.06574.
 """
 
 from dataclasses import dataclass

@@ -11,7 +11,7 @@ from .specification import Specification
 class Optimizer:
     """What the training classes share: checks of the optimizer's arguments and the learning-rate schedule.
 
-    One step, from W(0) and buffer m = 0 (theory/deep_linear.md, section 2; PyTorch's order of operations, no dampening):
+    One step, from W(0) and buffer m = 0 (docs/theory/deep_linear.md, section 2; PyTorch's order of operations, no dampening):
     coupled decay  g = G - lambda W;  m = mu m + g;  W += eta m,  Nesterov  W += eta (g + mu m);
     decoupled decay  W *= 1 - eta lambda  first, then the same with g = G.
     """

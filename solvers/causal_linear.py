@@ -1,6 +1,6 @@
 """The march of a deep linear network: all layers, the input modes and the samples, row by row in time, exact by causality.
 
-At every time t (theory/deep_linear.md, section 3): g^L ... g^1, the kernel K, v of every mode, Delta, u of every mode,
+At every time t (docs/theory/deep_linear.md, section 3): g^L ... g^1, the kernel K, v of every mode, Delta, u of every mode,
 h^1 ... h^L. Layers and modes are instances of `two_field`; the optimizer enters through decay(t) and memory(t, s).
 """
 

@@ -9,7 +9,7 @@ mean over neurons, chi = dLoss/df, and w_s are the learning rates of step s:
 
 What distinguishes the limits is how long the initial matrices W^l, l = 2 ... L, are felt (`MATRICES`), and means and biases. Where they
 are felt, W^l x is a Gaussian field with responses: a matrix of which only the projections that are needed are drawn (`InitialMatrix`).
-Source: theory/deep_parameterizations.md, sections 3 and 4; arXiv 2110.15596.
+Source: docs/theory/deep_parameterizations.md, sections 3 and 4; arXiv 2110.15596.
 """
 
 from concurrent.futures import ThreadPoolExecutor

@@ -1,6 +1,6 @@
 """Kernels of infinitely wide networks at initialization, layer by layer, and their neural tangent kernel.
 
-Source: theory/deep_parameterizations.md, section 2.6; arXiv 2011.14522. The logits of the kernel regime are marched by
+Source: docs/theory/deep_parameterizations.md, section 2.6; arXiv 2011.14522. The logits of the kernel regime are marched by
 `solvers.shallow.kernel_march`.
 """
 

@@ -6,7 +6,7 @@
     Delta W^l = -eta E_l dLoss/dW^l,  Delta v^l = -eta e_l dLoss/dv^l
 
 with numbers A_l ... e_l (`Scales`) that carry every power of the width. Only they distinguish parameterizations: with W^l = m^(-a_l) w^l
-they are A_l ~ m^(-a_l-b_l) and E_l = m^(-2a_l-c_l). Source: theory/deep_parameterizations.md, section 1; arXiv 2110.15596, 2011.14522.
+they are A_l ~ m^(-a_l-b_l) and E_l = m^(-2a_l-c_l). Source: docs/theory/deep_parameterizations.md, section 1; arXiv 2110.15596, 2011.14522.
 
 A signal is an (n, m) array, one row per input. The gradient of a matrix by the P samples of a batch has rank P, so a hidden matrix is kept
 as its initial Gaussians and the factors of its changes (`LowRankMatrix`): a step costs two products of a matrix with P vectors and, at

@@ -10,7 +10,7 @@ the directions of ascent, in units of eta, are
 
     G_{W^l} = gamma / P  sum_nu v^{l+1}_nu X^{lT}_nu,    G_{w_c} = gamma sqrt(N) / P  sum_nu Delta_{nu c} X^L_nu.
 
-Source: arXiv 2205.09653; theory/kernel_evolution.md, section 1.
+Source: arXiv 2205.09653; docs/theory/kernel_evolution.md, section 1.
 """
 
 import numpy as np

@@ -10,7 +10,7 @@ not of the training.
 This is the independent check of the row march: products and inverses of matrices, no recursion over rows. It is all matrix
 products, hence left to BLAS.
 
-Source: arXiv 2502.02531; theory/deep_linear.md, head, sections 1 (implicit form), 3 and 8.
+Source: arXiv 2502.02531; docs/theory/deep_linear.md, head, sections 1 (implicit form), 3 and 8.
 """
 
 from typing import NamedTuple

@@ -1,6 +1,6 @@
 """Gaussian expectations of pre-activations: E[phi(u) phi(v)] and E[phi'(u) phi'(v)] for jointly Gaussian, centred u and v.
 
-Closed forms for (leaky) ReLU and linear units (theory/shallow_limits.md, section 4) and for erf; any other phi is expanded in
+Closed forms for (leaky) ReLU and linear units (docs/theory/shallow_limits.md, section 4) and for erf; any other phi is expanded in
 normalised Hermite polynomials He_n (Mehler's formula),
 
     E[phi(u) phi(v)] = sum_n rho^n a_n(sigma_u) a_n(sigma_v),    a_n(sigma) = E[phi(sigma z) He_n(z)],  z ~ N(0, 1),

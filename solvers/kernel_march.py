@@ -13,7 +13,7 @@ the next layer per element of the basis; the same for g^l, Q_g and r^{l-1}. Then
 covariances with the Gaussian innovations, by Stein's lemma. Sampling errors are reduced by antithetic pairs (r -> -r at the same u),
 exact second moments of the innovations and scrambled Sobol points.
 
-Source: theory/kernel_evolution.md, sections 2, 5 and 7; equations of arXiv 2205.09653.
+Source: docs/theory/kernel_evolution.md, sections 2, 5 and 7; equations of arXiv 2205.09653.
 """
 
 from typing import NamedTuple

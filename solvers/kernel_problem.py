@@ -6,7 +6,7 @@ trained by full-batch gradient descent on the mean loss of the samples at the ra
 samples are test points: they are followed and have no error. e = eta gamma / P couples the fields, and every linear optimizer
 enters through one scalar recursion (`optimizer_step`), since it acts on all entries of all weights alike.
 
-Source: arXiv 2205.09653; theory/kernel_evolution.md, sections 1 and 7.
+Source: arXiv 2205.09653; docs/theory/kernel_evolution.md, sections 1 and 7.
 """
 
 from collections.abc import Callable

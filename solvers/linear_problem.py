@@ -5,7 +5,7 @@ gamma: `Rh` stands for (dh/db)/gamma and `Rg` for (dg/da)/gamma. Then gamma ente
 through the variance of the initial function 1 / (gamma^2 nu_L), so that the infinitely wide network (`initial_variance` = 0)
 and the lazy limit (`coupling` = 0) are exact members of the family and not large or small numbers.
 
-Source: arXiv 2502.02531; theory/deep_linear.md, sections 0-3.
+Source: arXiv 2502.02531; docs/theory/deep_linear.md, sections 0-3.
 """
 
 from typing import NamedTuple

@@ -1,6 +1,6 @@
 """Any linear optimizer as a memory of its gradients: W(t) = d(t) W(0) + sum_{s<t} kappa(t, s) G(s).
 
-This is the only place where the optimizer enters the linear theories (theory/deep_linear.md, section 2).
+This is the only place where the optimizer enters the linear theories (docs/theory/deep_linear.md, section 2).
 """
 
 import numpy as np

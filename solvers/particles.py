@@ -3,7 +3,7 @@
     a_r <- a_r - rate_a sum_i c_i phi(h_ri),    w_r <- w_r - rate_w sum_i c_i a_r phi'(h_ri) x_i,    h_ri = w_r.x_i
 
 (simultaneous). With scale = beta*/N and rates lambda* these are the particles of the mean-field limit, with scale = sigma and rates
-eta sigma they are a finite network (theory/shallow_limits.md, equations 5 and 1; arXiv 2006.06574).
+eta sigma they are a finite network (docs/theory/shallow_limits.md, equations 5 and 1; arXiv 2006.06574).
 
 A neuron is kept as (a_r, h_r), its pre-activations on all points, training points first: the weights enter only through them, as
 h_rj decreases by rate_w a_r sum_i c_i phi'(h_ri) x_i.x_j. A step takes blocks of neurons that fit into the cache through the update and

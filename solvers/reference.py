@@ -1,4 +1,4 @@
-"""Slow readable twin of the compiled march: the equations of theory/deep_linear.md, sections 1 and 3, row by row in numpy.
+"""Slow readable twin of the compiled march: the equations of docs/theory/deep_linear.md, sections 1 and 3, row by row in numpy.
 
 Every full matrix is kept symmetric or triangular as it grows, so that each line below is one line of the note.
 """

@@ -1,4 +1,4 @@
-"""Slow readable twin of the sampled march: the equations of theory/kernel_evolution.md, section 1, with dense kernels and full histories.
+"""Slow readable twin of the sampled march: the equations of docs/theory/kernel_evolution.md, section 1, with dense kernels and full histories.
 
 Fields are sampled conditionally on their past: row t of a Gaussian process is a row of the growing Cholesky factor of its kernel times
 normal numbers. Responses follow from Stein's lemma in those numbers, A = <phi eps^T> L^-1. Small sizes only: (T P)^2 per array, T P far

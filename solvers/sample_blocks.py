@@ -3,7 +3,7 @@
 A stack holds r rows (basis functions) for S samples as an array [S / B, r, B], so that one block of one stack is a contiguous
 matrix. Products of a skinny matrix with it are then bound by arithmetic, provided that all work on a block is done in one go.
 
-Source: theory/kernel_evolution.md, section 2.
+Source: docs/theory/kernel_evolution.md, section 2.
 """
 
 import numpy as np

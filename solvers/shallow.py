@@ -1,4 +1,4 @@
-"""Time loops of the limits of one-hidden-layer networks, and of the networks themselves (theory/shallow_limits.md, sections 4 and 5).
+"""Time loops of the limits of one-hidden-layer networks, and of the networks themselves (docs/theory/shallow_limits.md, sections 4 and 5).
 
 The caller states the loss by `derivative(step, f)`: the derivatives of the loss at the P training points, given the solver's own function
 f there, shape (P,), or (groups, P) for independent populations. So one loop serves the limit rules (3), the equations (6) at finite width
@@ -71,7 +71,7 @@ def particle_march(particles, scale, rate_a, rate_w, derivative, weights, kernel
         Whether the groups of `particles` are populations of their own.
     forget_inputs : bool
         Limit in which the first step of the input weights outgrows them: they are left with this step alone, whose phi' still sees the
-        direction of the initial ones, while the output weights do not move (theory/shallow_limits.md, section 4b, cases vii and viii).
+        direction of the initial ones, while the output weights do not move (docs/theory/shallow_limits.md, section 4b, cases vii and viii).
 
     Yields
     ------

@@ -2,7 +2,7 @@
 
     h = a + A g,    g = b + B h,    <a a> = Ca,  <b b> = Cb,
 
-A lower triangular, B strictly lower triangular in time (theory/deep_linear.md, section 1). With the responses
+A lower triangular, B strictly lower triangular in time (docs/theory/deep_linear.md, section 1). With the responses
 H = dh/da, Rh = dh/db, G = dg/db, Rg = dg/da, row t follows from the rows before it, first g and then h:
 
     Rg[t] = B[t] H          G[t] = 1 + B[t] Rh        Cg[t] = (Rg[t] Ca) Rg^T + (G[t] Cb) G^T

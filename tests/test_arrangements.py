@@ -34,7 +34,7 @@ def test_feasibility_agrees_with_z3(system):
 
 
 def test_contradiction_among_constants_is_found():
-    """q = 0 and q = -1/2 at once: only the constants left after elimination tell; theory/shallow_limits.md, section 3."""
+    """q = 0 and q = -1/2 at once: only the constants left after elimination tell; docs/theory/shallow_limits.md, section 3."""
     one, half = forms("x + y", "x + y + 1/2")
     assert witness([(one, "="), (half, "=")], 2) is None
     assert witness([(one, "="), (tuple(-v for v in half), ">")], 2) is None

@@ -1,6 +1,6 @@
 """Power counting in deep networks: the tables of the note, rates that are solved for, proofs for all times, the stable polytope.
 
-The tables are typed here from theory/deep_parameterizations.md, section 2, and arXiv 2110.15596; `deep_networks` trains the finite
+The tables are typed here from docs/theory/deep_parameterizations.md, section 2, and arXiv 2110.15596; `deep_networks` trains the finite
 networks that check the exponents.
 """
 
@@ -168,7 +168,7 @@ def test_rates_of_the_first_step(depth):
 
 @pytest.mark.parametrize("depth", DEPTHS)
 def test_rates_for_the_other_classes(depth):
-    """theory/deep_parameterizations.md, section 2.4, last two bullets, and the row of IP-bias."""
+    """docs/theory/deep_parameterizations.md, section 2.4, last two bullets, and the row of IP-bias."""
     a, _ = ip(depth)
     layers = range(2, depth + 1)
     odd, _ = rates.first_rates(deep.scaling(*ip(depth)), TANH)
@@ -424,7 +424,7 @@ def test_activations_that_are_not_covered():
 
 #: Learning rates picked from a scan over 0.3, 0.8, 3, 10, 30, 100 for slopes that have settled at these widths: the exponents hold at any
 #: fixed rate for width to infinity, but at small rates initial weights still hide what training adds, and at large ones h saturates or
-#: blows up; theory/deep_parameterizations.md, section 6, items 2 and 4.
+#: blows up; docs/theory/deep_parameterizations.md, section 6, items 2 and 4.
 LARGE = {"sp": 10.0, "ip-llr": 10.0, "ip-bias": 10.0, "hybrid-mup": 10.0}
 #: Left out because its slopes at step 2 have not settled at these widths (-0.35 to -0.83 for a derived 0); between 2048 and 4096, at rate 3
 #: and ten seeds, they are 0 within 0.02.

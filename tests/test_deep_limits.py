@@ -62,7 +62,7 @@ def test_thirteen_with_one_rate_at_every_depth(depth):
     ],
 )
 def test_choices_that_change_the_count(options, counts):
-    """theory/deep_classes.md, section 5."""
+    """docs/theory/deep_classes.md, section 5."""
     assert [len(signatures(model(depth, "layer-wise", **options))) for depth in (1, 2, 3)] == counts
 
 
@@ -84,7 +84,7 @@ def test_common_rate_and_loss():
     ],
 )
 def test_dimensions_and_regimes(depth, dimensions, regimes):
-    """The table of theory/deep_classes.md, section 3; names are unique; the three points are NTK, muP and sym-default."""
+    """The table of docs/theory/deep_classes.md, section 3; names are unique; the three points are NTK, muP and sym-default."""
     lim = dmft.limits.deep(depth, "layer-wise")
     assert Counter(c.dimension for c in lim.classes) == dimensions
     assert Counter("P" + c.forgotten[0] if c.forgotten else c.name[0] for c in lim.classes) == regimes
@@ -108,7 +108,7 @@ def by_raw_rate(sizes):
 
 @pytest.mark.parametrize(("depth", "standard", "uniform"), [(1, [19, 29], 19), (2, [15, 21], 21), (3, [11, 17], 21), (4, [11, 17], 21)])
 def test_planes_of_raw_rates(depth, standard, uniform):
-    """theory/deep_classes.md, section 5: one raw rate with scales of standard parameterization and its readout, or with equal scales."""
+    """docs/theory/deep_classes.md, section 5: one raw rate with scales of standard parameterization and its readout, or with equal scales."""
     half = sympy.Rational(1, 2)
     assert by_raw_rate(lambda size: (0, *[half] * (depth - 1), size)) == standard
     assert by_raw_rate(lambda size: (0, *[size] * depth))[0] == uniform
@@ -119,7 +119,7 @@ def key(signature):
 
 
 def scan(depth):
-    """Classes on a lattice of exponents (in eighths), from nothing but the iterated recursion; theory/deep_classes.md, section 2."""
+    """Classes on a lattice of exponents (in eighths), from nothing but the iterated recursion; docs/theory/deep_classes.md, section 2."""
     n = depth + 1
     q = np.array(list(product(range(-8, 9, 2), repeat=n)))
     u = q.copy()
@@ -280,7 +280,7 @@ NAMED = {
 
 
 def test_named_parameterizations():
-    """theory/deep_classes.md, section 3, up to five hidden layers."""
+    """docs/theory/deep_classes.md, section 3, up to five hidden layers."""
     found = [dmft.limits.deep(depth, "layer-wise").named() for depth in range(1, 6)]
     assert {name: [table[name] for table in found] for name in NAMED} == NAMED
 
@@ -292,7 +292,7 @@ def test_named_points_with_one_rate_lie_where_shallow_says():
 
 
 def test_integrable_parameterization_shrinks_as_derived():
-    """theory/deep_parameterizations.md, section 2.3: from three hidden layers on the first step is of order m^-(L-2)."""
+    """docs/theory/deep_parameterizations.md, section 2.3: from three hidden layers on the first step is of order m^-(L-2)."""
     for depth in (3, 4):
         lim = dmft.limits.deep(depth, "layer-wise")
         q_sigma, q_eta = dmft.limits.from_abc(*deep_limits.named_exponents(depth)["integrable"])
@@ -401,7 +401,7 @@ class Trained:
             readout += rates[2] / samples * x2.sum(axis=1)
 
 
-SIMULATED = [  # q_1, q_2, q_3 and p of theory/deep_classes.md: kernel regimes, moving layers, forgotten layers
+SIMULATED = [  # q_1, q_2, q_3 and p of docs/theory/deep_classes.md: kernel regimes, moving layers, forgotten layers
     ("-1/2 -5/4 -3/2", "-1/2", "N[1]2"),
     ("-3/2 -1/2 -1/2", "-1", "N[23]1"),
     ("-1/4 -5/4 -5/4", "-3/4", "A[1]2"),

@@ -102,7 +102,7 @@ def test_mixing_does_not_change_the_solution(name, options, marched):
 
 @pytest.mark.parametrize("layers, rate", [(1, 0.3), (2, 0.15), (3, 0.12)])
 def test_windows_succeed_where_a_single_window_overflows(layers, rate):
-    """The cases of theory/deep_linear.md, section 8: the training is stable, the single window is not."""
+    """The cases of docs/theory/deep_linear.md, section 8: the training is stable, the single window is not."""
     hard = problem(rows=200, widths=(1.0,) * layers, rate=rate)
     with pytest.raises(fixed_point.NoConvergence, match="200 rows from row 0 ended in an overflow.*shorter window") as failure:
         fixed_point.solve(hard, window=200)

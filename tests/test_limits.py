@@ -24,7 +24,7 @@ def name(limit):
 
 
 def by_hand(q_sigma, q):
-    """The table of theory/shallow_limits.md, section 4, as nested comparisons."""
+    """The table of docs/theory/shallow_limits.md, section 4, as nested comparisons."""
     if not Fraction(-1, 2) <= q <= 0:
         return None
     kernel, half = q_sigma + q + 1, Fraction(-1, 2)

@@ -21,7 +21,7 @@ def layers(first, hidden, last, depth):
     return (F(first), *[F(hidden)] * (depth - 1), F(last))
 
 
-#: The table of theory/deep_parameterizations.md, section 1: name -> function of L giving a, b, c, c_later.
+#: The table of docs/theory/deep_parameterizations.md, section 1: name -> function of L giving a, b, c, c_later.
 TABLE = {
     "sp": lambda L: (layers(0, 0, 0, L), layers(0, HALF, HALF, L), layers(0, 0, 0, L), layers(0, 0, 0, L)),
     "ntk": lambda L: (layers(0, HALF, HALF, L), layers(0, 0, 0, L), layers(0, 0, 0, L), layers(0, 0, 0, L)),

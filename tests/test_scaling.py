@@ -47,7 +47,7 @@ def test_elementary_circuits():
 
 @pytest.mark.parametrize("rates", [(x, y) for x in range(-3, 4) for y in range(-3, 4)])
 def test_circuits_decide_whether_increments_stay_bounded(rates):
-    """Brute force: iterate the recursion of the increments in numbers; theory/shallow_limits.md, lemma 2."""
+    """Brute force: iterate the recursion of the increments in numbers; docs/theory/shallow_limits.md, lemma 2."""
     alpha_a, alpha_w = (Fraction(r, 4) for r in rates)
     history = [(alpha_a, alpha_w)]
     for _ in range(12):

@@ -121,7 +121,7 @@ def test_conditions_are_irredundant(logistic, layer_wise):
 
 
 def test_layer_wise_rates(layer_wise):
-    """theory/deep_classes.md, section 3: 49 models by dimension 9, 22, 15, 3, of 175 cells by dimension 32, 77, 55, 11."""
+    """docs/theory/deep_classes.md, section 3: 49 models by dimension 9, 22, 15, 3, of 175 cells by dimension 32, 77, 55, 11."""
     assert len(layer_wise.classes) == 49 and dimensions(layer_wise) == {3: 9, 2: 22, 1: 15, 0: 3}
     assert Counter(c.dimension for c in layer_wise.cells) == {3: 32, 2: 77, 1: 55, 0: 11}
     assert len(derive("mse", "layer-wise").classes) == 25

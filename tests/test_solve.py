@@ -418,7 +418,7 @@ def test_all_methods_diverge_at_the_same_step(name, method):
 
 
 def test_catapults_that_come_back_are_not_divergence():
-    """NTK at nu = 256: the loss rises to more than ten times its initial value and then falls (theory/deep_linear.md, section 7)."""
+    """NTK at nu = 256: the loss rises to more than ten times its initial value and then falls (docs/theory/deep_linear.md, section 7)."""
     trajectory = solve(dmft.DeepLinear(2, 256.0, parameterization="ntk"), POPULATION, GD(0.84, 100))
     assert trajectory.status is dmft.Status.COMPLETED
     assert trajectory.test_loss.max() > 20 and trajectory.test_loss[-1] < 1e-5

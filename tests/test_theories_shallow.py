@@ -26,7 +26,7 @@ CLASSES = {
     "N2": ("-1/2", "0"),
     "N3": ("1", "-3/2"),
 }
-#: Loss derivative at step 0 and later: constant, logistic, hard (the table of theory/shallow_limits.md, section 4).
+#: Loss derivative at step 0 and later: constant, logistic, hard (the table of docs/theory/shallow_limits.md, section 4).
 RULES = {name: pair for name, pair in zip(CLASSES, ("--", "-0", "-+", "0+", "++", "--", "-0", "-+", "0+", "++", "--", "00", "++"))}
 RULE = {"-": lambda y, z: -y / 2, "0": lambda y, z: -y / (1 + np.exp(y * z)), "+": lambda y, z: -y * (y * z < 0)}
 RATE, STEPS = 2.0, 8

@@ -180,7 +180,7 @@ def test_zscores_of_all_cases_together_are_calibrated(loss):
 
 
 def explicit_fields(network, data, training, dim, seed, source=None):
-    """Fields of one network over time, from explicit matrices and samples: theory/deep_linear.md, sections 0 and 2.
+    """Fields of one network over time, from explicit matrices and samples: docs/theory/deep_linear.md, sections 0 and 2.
 
     `source`: name, time and direction of a perturbation of one field.
 

@@ -1,6 +1,6 @@
 """Deep linear networks against their theory: z-scores over time, finite-size bias, and a verdict that says how it was reached.
 
-What agreement to expect, and where finite networks approach the theory slowly: theory/deep_linear.md, sections 7 and 9.
+What agreement to expect, and where finite networks approach the theory slowly: docs/theory/deep_linear.md, sections 7 and 9.
 """
 
 import warnings
@@ -198,7 +198,7 @@ def near_edge(network, data, training):
     """Whether the training is unstable at 2.5 times the learning rate, within 200 steps.
 
     Finite networks follow the theory closely below about 0.4 of the learning rate at which the training loss first rises
-    (theory/deep_linear.md, sections 7 and 9). Unstable means diverged, or ending with a training loss above its initial value or
+    (docs/theory/deep_linear.md, sections 7 and 9). Unstable means diverged, or ending with a training loss above its initial value or
     above 1.4 times the one at the stated rate: past the edge deep networks may sharpen, jump, and settle at a higher loss. The test
     loss may rise by overfitting alone.
     """

@@ -1,4 +1,4 @@
-"""Finite networks with L hidden layers in an abc-parameterization, on a data set (theory/deep_parameterizations.md, section 1).
+"""Finite networks with L hidden layers in an abc-parameterization, on a data set (docs/theory/deep_parameterizations.md, section 1).
 
 Logits are those of the network, not normalised. Where entries of weights have a mean, it is exactly m^(-a_l - mean_b_l); hidden biases
 have the standard deviation of hidden weights. Parameterizations that differ by `ABC.rescaled` only are trained alike, bit for bit.

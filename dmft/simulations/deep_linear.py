@@ -1,6 +1,6 @@
 """Finite deep linear networks at proportional sizes: explicit random weights and samples.
 
-Nothing here knows the theory: no order parameters, no memory kernels. Definitions: theory/deep_linear.md, section 0; the
+Nothing here knows the theory: no order parameters, no memory kernels. Definitions: docs/theory/deep_linear.md, section 0; the
 optimizer's order of operations: `training.Optimizer`; the numerics: `solvers/finite_network.py`.
 """
 

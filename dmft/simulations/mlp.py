@@ -1,4 +1,4 @@
-"""Finite fully connected networks on a data set, in the units of their infinitely wide limit (theory/kernel_evolution.md, section 1).
+"""Finite fully connected networks on a data set, in the units of their infinitely wide limit (docs/theory/kernel_evolution.md, section 1).
 
 Nothing here knows the theory; the numerics are those of `solvers/finite_mlp.py`.
 """

@@ -1,4 +1,4 @@
-"""Finite networks with one hidden layer on a data set, at any width (theory/shallow_limits.md, sections 1 and 5).
+"""Finite networks with one hidden layer on a data set, at any width (docs/theory/shallow_limits.md, sections 1 and 5).
 
 Normalised as `dmft.theories.shallow` does; the networks themselves know nothing of the limit.
 """

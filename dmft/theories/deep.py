@@ -3,7 +3,7 @@
 Which limit it is follows from the exponents (`ABC.analyze`). Kernel regime: f <- f - eta K chi with the kernels of the layers that move f.
 Features: muP and the other stable points of Yang and Hu, where layers whose updates vanish stay as they are; the first step alone in muP
 (hybrid muP, and IP-LLR, which has the same limit for positively homogeneous activations); integrable parameterizations, plain, with
-biases, or not centred. Where nothing moves, f stays what it is. Source: theory/deep_parameterizations.md, sections 2.6, 3 and 4;
+biases, or not centred. Where nothing moves, f stays what it is. Source: docs/theory/deep_parameterizations.md, sections 2.6, 3 and 4;
 arXiv 2110.15596; arXiv 2011.14522.
 """
 

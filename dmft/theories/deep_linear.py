@@ -1,6 +1,6 @@
 """Deep linear networks at proportional width, data and dimension: from the specification to the arrays of the solvers.
 
-Source: arXiv 2502.02531; theory/deep_linear.md, sections 0-3. D0 = D: all ratios are per input dimension.
+Source: arXiv 2502.02531; docs/theory/deep_linear.md, sections 0-3. D0 = D: all ratios are per input dimension.
 """
 
 import math
@@ -22,7 +22,7 @@ METHODS = {"causal": (), "fixed-point": ("window", "tolerance", "max_sweeps", "d
 ADAPTS_TO_MEMORY = False
 
 #: Marching stops where the test loss exceeds this multiple of the initial one; rich catapults that come back stay below
-#: (theory/deep_linear.md, section 7).
+#: (docs/theory/deep_linear.md, section 7).
 DIVERGENCE_FACTOR = 1e3
 
 

@@ -5,7 +5,7 @@ Linear networks need no samples. "fixed-point" is the independent second method.
 fields to each other's initial weights and integrates the tangent kernel, "ntk" is the lazy limit, "perturbative" the kernels of a deep
 linear network to second order in the richness, at lazy predictions.
 
-Source: arXiv 2205.09653; theory/kernel_evolution.md.
+Source: arXiv 2205.09653; docs/theory/kernel_evolution.md.
 """
 
 import math

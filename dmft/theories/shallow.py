@@ -2,7 +2,7 @@
 
 Which equations hold is derived (`derivations.shallow`): whether the tangent kernel is stationary or the law of the neurons evolves,
 what the logits start from, and which limit of the loss derivative survives. Solved are equations (4) and (5) with the rules (3), their
-form (6) at finite width, and (7) for the initialization-corrected limit. Source: theory/shallow_limits.md, sections 4 and 5;
+form (6) at finite width, and (7) for the initialization-corrected limit. Source: docs/theory/shallow_limits.md, sections 4 and 5;
 arXiv 2006.06574.
 """
 

@@ -1,6 +1,6 @@
 """The yardstick of the speed table: the row march written plainly, one thread, one output, isotropic data, gradient descent.
 
-The equations of theory/deep_linear.md, sections 1 and 3, as loops over whole rows of the history; nothing is memoised, fused or
+The equations of docs/theory/deep_linear.md, sections 1 and 3, as loops over whole rows of the history; nothing is memoised, fused or
 blocked, and the compiler's defaults are kept. It lives here so that ratios are always measured side by side in one run.
 """
 
