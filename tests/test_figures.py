@@ -29,20 +29,28 @@ SMALL = {
 }
 
 
+#: These are there at once, and show no progress.
+INSTANT = {"golikov-phase-diagram", "golikov-fig1-left", "hajjar-polytope"}
+
+
+def draw(name):
+    return figures.function(name)(**SMALL[name], **({} if name in INSTANT else {"progress": False}))
+
+
 def test_every_figure_is_tested():
     assert set(SMALL) == set(figures.FIGURES)
 
 
 @pytest.mark.parametrize("name", SMALL)
 def test_figure_draws(name):
-    figure = figures.function(name)(**SMALL[name])
+    figure = draw(name)
     assert all(ax.get_xlabel() for ax in figure.axes if ax.lines and ax.get_subplotspec().is_last_row())
     plt.close(figure)
 
 
 def test_single_window_fails_near_the_edge_and_only_there():
     """The map behind the figure: finite at 0.2 of the largest stable rate, failed (nan) at 0.9."""
-    figure = figures.function("bordelon-fixed-point")(**SMALL["bordelon-fixed-point"])
+    figure = draw("bordelon-fixed-point")
     sweeps = np.ma.filled(figure.axes[0].images[0].get_array(), np.nan)
     plt.close(figure)
     assert np.isfinite(sweeps[0]).all()
@@ -51,7 +59,7 @@ def test_single_window_fails_near_the_edge_and_only_there():
 
 def test_training_curves_show_all_scalings_and_their_theory():
     """At the reference width all scalings are one network; only the initial function of MF vanishes, only the kernel of NTK stays."""
-    figure = figures.function("golikov-fig1-right")(**SMALL["golikov-fig1-right"])
+    figure = draw("golikov-fig1-right")
     loss, logits, change = (figure.axes[4 * row : 4 * row + 4] for row in range(3))
     for row in (loss, logits, change):
         assert [len(ax.lines) for ax in row] == [3] * 4
@@ -64,7 +72,7 @@ def test_training_curves_show_all_scalings_and_their_theory():
 
 def test_lines_of_the_kernel_change_have_the_derived_powers():
     """Labels from top to bottom are the powers; those of a kink differ near NTK only."""
-    figure = figures.function("golikov-kernel-change")(**SMALL["golikov-kernel-change"])
+    figure = draw("golikov-kernel-change")
     powers = [sorted(text.get_text().strip("$") for text in ax.texts) for ax in figure.axes]
     assert powers == [sorted(["0", "0", "0", "-1/4", "-1/2", "-3/4", "-1"]), sorted(["0", "0", "0", "-1/4", "-1/2", "-11/16", "-3/4"])]
     for ax in figure.axes:
@@ -76,7 +84,7 @@ def test_lines_of_the_kernel_change_have_the_derived_powers():
 
 def test_lines_of_the_integrable_parameterization_have_the_derived_powers():
     """-L/2 at initialization, and 0, 0, -(L - 2) after the first step; from four layers of weights on the limit stands still."""
-    figure = figures.function("hajjar-vanishing")(**SMALL["hajjar-vanishing"])
+    figure = draw("hajjar-vanishing")
     start, moved, losses, _ = figure.axes
     for ax, powers in ((start, (-0.5, -1.0, -2.0)), (moved, (0.0, 0.0, -2.0))):
         dashed = [line for line in ax.lines if line.get_linestyle() == "--"]
@@ -89,7 +97,7 @@ def test_lines_of_the_integrable_parameterization_have_the_derived_powers():
 
 def test_only_networks_with_a_limit_show_one():
     """Above each activation: three parameterizations, the limits of muP and hybrid muP; below: the layers of IP-LLR with derived powers."""
-    figure = figures.function("hajjar-ip-llr")(**SMALL["hajjar-ip-llr"])
+    figure = draw("hajjar-ip-llr")
     for losses, moved, powers in zip(figure.axes[:3], figure.axes[3:], ("0", "-1/2", "-1/2")):
         assert [line.get_linestyle() for line in losses.lines].count("--") == 2 and len(losses.lines) == 5
         labels = [text.get_text() for text in moved.get_legend().get_texts()]

@@ -1,7 +1,7 @@
 """Figures of the papers, each drawn from nothing but the package: one module per paper, one function per figure.
 
-A figure function takes no required argument and returns a `matplotlib.figure.Figure`; the first line of its docstring says what
-it shows. ``dmft reproduce`` lists and draws them.
+A figure function takes no required argument, may show its progress, and returns a `matplotlib.figure.Figure`; the first line of its docstring says what
+it shows, and `dmft.figures.stages.takes` how long. ``dmft reproduce`` lists and draws them.
 """
 
 import importlib
@@ -32,6 +32,11 @@ def function(name):
     """The function that draws figure `name`; ValueError lists the valid names."""
     module, attribute = FIGURES[checks.choice("name", name, tuple(FIGURES))]
     return getattr(importlib.import_module(f".{module}", __name__), attribute)
+
+
+def cpu_seconds(name):
+    """About how much CPU time drawing the figure takes."""
+    return function(name).cpu_seconds
 
 
 def describe(name):
