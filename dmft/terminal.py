@@ -1,0 +1,57 @@
+"""Tables and prose of the terminal: nothing wraps in a pipe, and in a window everything stays readable."""
+
+import sys
+import textwrap
+
+from rich import box
+from rich.console import Console
+from rich.measure import Measurement
+from rich.table import Table
+
+_UNBOUNDED = 10_000
+
+
+def console():
+    """A console that writes to the present standard output: as wide as its window, or without bounds where that is none."""
+    return Console(soft_wrap=True, highlight=False, markup=False, width=None if sys.stdout.isatty() else _UNBOUNDED)
+
+
+def show(out, header, rows, right=False):
+    """Print a table to a `console`. Where it is too wide, headings and lists get a line per entry; where that is too wide, each row a block.
+
+    Parameters
+    ----------
+    out : rich.console.Console
+    header : sequence of str
+    rows : sequence of sequences of str
+    right : bool
+        Align all columns but the first to the right, as numbers.
+    """
+    stacked = [name.replace(" ", "\n") for name in header]
+    listed = [[cell.replace(", ", ",\n") for cell in row] for row in rows]
+    for names, cells in ((header, rows), (stacked, rows), (stacked, listed)):
+        table = _table(names, cells, right)
+        if Measurement.get(out, out.options.update(max_width=_UNBOUNDED), table).maximum <= out.width:
+            out.print(table)
+            return
+    label = max(map(len, header))
+    for row in rows:
+        out.print()
+        prose(out, [f"{name:{label}}  {cell}" for name, cell in zip(header, row) if cell], indent=label + 2)
+    out.print()
+
+
+def _table(header, rows, right):
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for i, name in enumerate(header):
+        table.add_column(name, justify="right" if right and i else "left", no_wrap=True)
+    for row in rows:
+        table.add_row(*row)
+    return table
+
+
+def prose(out, lines, indent=None):
+    """Print lines that break between words in a window, the rest of each at column `indent`, by default 4 further in than its beginning."""
+    for line in lines:
+        rest = len(line) - len(line.lstrip()) + 4 if indent is None else indent
+        out.print("\n".join(textwrap.wrap(line, out.width, subsequent_indent=" " * rest, break_long_words=False)))
