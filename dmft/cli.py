@@ -217,7 +217,7 @@ def reproduce(
 
     if list_ or not (name or all_):
         rows = [(known, _duration(figures.cpu_seconds(known)), figures.describe(known)) for known in figures.FIGURES]
-        terminal.show(terminal.console(), ("figure", "CPU time", "shows"), rows)
+        terminal.show(terminal.console(), ("figure", "CPU time", "shows"), rows, fold=True)
         _say("CPU times are approximate: one run on one core of a server, kernels compiled before.")
         return
     drawings = {known: figures.function(known) for known in (figures.FIGURES if all_ else (name,))}

@@ -9,6 +9,8 @@ from rich.measure import Measurement
 from rich.table import Table
 
 _UNBOUNDED = 10_000
+#: Columns that prose in a table takes at least.
+_PROSE = 30
 
 
 def console():
@@ -16,7 +18,7 @@ def console():
     return Console(soft_wrap=True, highlight=False, markup=False, width=None if sys.stdout.isatty() else _UNBOUNDED)
 
 
-def show(out, header, rows, right=False):
+def show(out, header, rows, right=False, fold=False):
     """Print a table to a `console`. Where it is too wide, headings and lists get a line per entry; where that is too wide, each row a block.
 
     Parameters
@@ -26,12 +28,18 @@ def show(out, header, rows, right=False):
     rows : sequence of sequences of str
     right : bool
         Align all columns but the first to the right, as numbers.
+    fold : bool
+        The last column is prose, which may break between words.
     """
     stacked = [name.replace(" ", "\n") for name in header]
     listed = [[cell.replace(", ", ",\n") for cell in row] for row in rows]
     for names, cells in ((header, rows), (stacked, rows), (stacked, listed)):
         table = _table(names, cells, right)
-        if Measurement.get(out, out.options.update(max_width=_UNBOUNDED), table).maximum <= out.width:
+        if fold and _width(out, _table(names[:-1], [row[:-1] for row in cells], right)) <= out.width - _PROSE:
+            table.columns[-1].no_wrap = False
+            out.print(table)
+            return
+        if _width(out, table) <= out.width:
             out.print(table)
             return
     label = max(map(len, header))
@@ -48,6 +56,10 @@ def _table(header, rows, right):
     for row in rows:
         table.add_row(*row)
     return table
+
+
+def _width(out, table):
+    return Measurement.get(out, out.options.update(max_width=_UNBOUNDED), table).maximum
 
 
 def prose(out, lines, indent=None):

@@ -135,7 +135,7 @@ def _draw_kernels(figure, theory, networks):
     figure.suptitle(rf"kernels between samples sorted by label, $\gamma = {theory.network.richness:g}$, $t = {last}$", fontsize=8)
 
 
-@takes(0)
+@takes(94)
 def richness(
     richnesses=(0.1, 0.18, 0.32, 0.56, 1.0, 1.8, 3.2),
     between=1,
@@ -183,7 +183,7 @@ def richness(
     return figure
 
 
-@takes(0)
+@takes(96)
 def approximations(
     cases=(("tanh", 1.0, 0.15), ("linear", 0.8, 0.04)),
     depth=3,

@@ -36,7 +36,7 @@ def phase_diagram(loss="logistic"):
     return dmft.plot.phase_diagram(dmft.limits.shallow(loss)).figure
 
 
-@takes(0)
+@takes(360)
 def training_curves(
     widths=(2**7, 2**10, 2**13, 2**16), seeds=8, steps=50, learning_rate=2.5, samples=64, test_samples=128, particles=2**14, progress=True
 ):

@@ -162,7 +162,7 @@ def _schedule(first, later, steps):
     return dmft.GradientDescent(np.array([first, *[later] * (steps - 1)]), steps)
 
 
-@takes(0)
+@takes(79)
 def convergence(
     depth=3,
     widths=tuple(2**k for k in range(7, 13)),

@@ -64,7 +64,7 @@ def coordinates(check, ax=None, signal="change of h", step=None):
         ax.minorticks_off()
         low, high = ax.get_ylim()
         ax.set_ylim(bottom=min(low, high / _SPAN))
-        ax.legend()
+        ax.legend(title="fitted power (derived)", title_fontsize="small", alignment="left")
     return ax
 
 

@@ -57,7 +57,7 @@ def predictions(trajectory, ensemble=None, ax=None, points=6):
             ax.plot([], [], "o", color="0.3", markerfacecolor="white", markersize=2.8, markeredgewidth=0.7, label=_networks(ensemble))
         ax.set(xlabel="gradient step $t$", ylabel=_function(trajectory))
         ax.margins(x=0.02)
-        ax.legend(loc="lower left", bbox_to_anchor=(0.0, 1.0), ncols=3, borderaxespad=0.2)
+        ax.legend(loc="lower left", bbox_to_anchor=(0.0, 1.0), ncols=2, borderaxespad=0.2)
     return ax
 
 
