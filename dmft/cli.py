@@ -74,7 +74,7 @@ def quickstart(out: Annotated[Path, typer.Option(help="Folder for the results.")
     """Solve, simulate and compare two small problems; write HDF5 files and a figure."""
     from .quickstart import run
 
-    run(require_folder("out", out, create=True), _say)
+    run(require_folder("out", out, create=True))
 
 
 @app.command()

@@ -1,5 +1,6 @@
 """Every figure draws, at reduced size; the names on the command line are the functions of the modules."""
 
+import re
 from fractions import Fraction
 
 import matplotlib.pyplot as plt
@@ -41,11 +42,36 @@ def test_every_figure_is_tested():
     assert set(SMALL) == set(figures.FIGURES)
 
 
+class Bar:
+    """In the place of a progress bar: what it was told."""
+
+    def __init__(self, total, **options):
+        self.total, self.done, self.names = total, 0, []
+        Bar.last = self
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exception):
+        pass
+
+    def update(self, count):
+        self.done += count
+
+    def set_description(self, name):
+        self.names.append(name)
+
+
 @pytest.mark.parametrize("name", SMALL)
-def test_figure_draws(name):
+def test_figure_draws_and_names_its_parts(name, monkeypatch):
+    monkeypatch.setattr("dmft.figures.stages.tqdm", Bar)
+    Bar.last = None
     figure = draw(name)
     assert all(ax.get_xlabel() for ax in figure.axes if ax.lines and ax.get_subplotspec().is_last_row())
     plt.close(figure)
+    assert figures.cpu_seconds(name) > 0 and (name in INSTANT) == (Bar.last is None)
+    if name not in INSTANT:
+        assert Bar.last.done == Bar.last.total - 1 == len(set(Bar.last.names)) - 1
 
 
 def test_single_window_fails_near_the_edge_and_only_there():
@@ -61,6 +87,7 @@ def test_training_curves_show_all_scalings_and_their_theory():
     """At the reference width all scalings are one network; only the initial function of MF vanishes, only the kernel of NTK stays."""
     figure = draw("golikov-fig1-right")
     loss, logits, change = (figure.axes[4 * row : 4 * row + 4] for row in range(3))
+    assert all(ax.get_xscale() == "function" and "root scale" in ax.get_xlabel() for ax in change)
     for row in (loss, logits, change):
         assert [len(ax.lines) for ax in row] == [3] * 4
         for ax in row[1:]:
@@ -99,6 +126,7 @@ def test_only_networks_with_a_limit_show_one():
     """Above each activation: three parameterizations, the limits of muP and hybrid muP; below: the layers of IP-LLR with derived powers."""
     figure = draw("hajjar-ip-llr")
     for losses, moved, powers in zip(figure.axes[:3], figure.axes[3:], ("0", "-1/2", "-1/2")):
+        assert losses.get_xscale() == "function" and "root scale" in losses.get_xlabel()
         assert [line.get_linestyle() for line in losses.lines].count("--") == 2 and len(losses.lines) == 5
         labels = [text.get_text() for text in moved.get_legend().get_texts()]
         assert len(labels) == 4 and [label.split("(")[1].rstrip(")") for label in labels] == ["0", "0", powers, powers]
@@ -113,7 +141,9 @@ def test_unknown_name_lists_the_valid_ones():
 def test_reproduce_lists_and_draws(tmp_path):
     listing = CliRunner().invoke(app, ["reproduce", "--list"])
     assert listing.exit_code == 0
-    assert all(name in listing.output for name in figures.FIGURES)
+    rows = {line.split()[0]: line for line in listing.output.splitlines() if line.strip()}
+    assert set(figures.FIGURES) < set(rows)
+    assert re.search(r"golikov-fig1-right +\d+ min +Test loss", rows["golikov-fig1-right"])
     drawn = CliRunner().invoke(app, ["reproduce", "bordelon-kernels", "--out", str(tmp_path)])
-    assert drawn.exit_code == 0
+    assert drawn.exit_code == 0 and "bordelon-kernels: takes about 4 s of CPU time" in drawn.output
     assert (tmp_path / "bordelon-kernels.png").stat().st_size > 10_000

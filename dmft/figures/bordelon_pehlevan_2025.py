@@ -43,7 +43,7 @@ def loss_curves(dim=300, seeds=24, steps=80, progress=True):
     return figure
 
 
-@takes(2)
+@takes(4)
 def kernels(steps=120, progress=True):
     """Two-time correlations of forward and backward fields in a lazy and in a rich network."""
     data = dmft.GaussianData(sample_ratio=2.0, label_noise=0.2)
