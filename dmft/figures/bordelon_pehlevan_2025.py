@@ -39,6 +39,7 @@ def loss_curves(dim=300, seeds=24, steps=80, progress=True):
         for ax, name in zip(axes, ("test loss", "train loss")):
             ax.set(xlabel="gradient step $t$", ylabel=name)
             log_axis(ax)
+        axes[1].tick_params(labelleft=True)
         axes[0].legend(title="lines: theory\n" rf"circles: {seeds} networks, $D = {dim}$", title_fontsize=7)
     return figure
 
