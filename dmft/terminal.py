@@ -1,5 +1,6 @@
 """Tables and prose of the terminal: nothing wraps in a pipe, and in a window everything stays readable."""
 
+import re
 import sys
 import textwrap
 
@@ -9,6 +10,7 @@ from rich.measure import Measurement
 from rich.table import Table
 
 _UNBOUNDED = 10_000
+_LABEL = re.compile(r"\s*\S.*?\s{2,}(?=\S)")
 #: Columns that prose in a table takes at least.
 _PROSE = 30
 
@@ -63,7 +65,12 @@ def _width(out, table):
 
 
 def prose(out, lines, indent=None):
-    """Print lines that break between words in a window, the rest of each at column `indent`, by default 4 further in than its beginning."""
+    """Print lines that break between words in a window, the rest of each at column `indent`: by default below what follows its label.
+
+    A label ends with two spaces; without one the rest is 4 further in than the beginning.
+    """
     for line in lines:
-        rest = len(line) - len(line.lstrip()) + 4 if indent is None else indent
-        out.print("\n".join(textwrap.wrap(line, out.width, subsequent_indent=" " * rest, break_long_words=False)))
+        label = _LABEL.match(line)
+        rest = len(line) - len(line.lstrip()) + 4 if label is None else min(label.end(), out.width // 2)
+        margin = " " * (rest if indent is None else indent)
+        out.print("\n".join(textwrap.wrap(line, out.width, subsequent_indent=margin, break_long_words=False)))

@@ -398,6 +398,19 @@ def test_lists_and_headings_of_tables_break_before_rows_become_blocks(capsys, wi
         assert [line for line in lines if line.strip("─")] == expected
 
 
+def test_prose_goes_on_below_what_its_label_is_of(capsys, window):
+    window(24)
+    terminal.prose(terminal.console(), ["  bias  expected to vanish slowly", "  1. a step of the argument", "", "short"])
+    assert capsys.readouterr().out.splitlines() == [
+        "  bias  expected to",
+        "        vanish slowly",
+        "  1. a step of the",
+        "      argument",
+        "",
+        "short",
+    ]
+
+
 def test_numbers_are_aligned_to_the_right_and_prose_folds_between_words(capsys, window):
     window(60)
     terminal.show(terminal.console(), ("step", "loss"), [("0", "1.25"), ("10", "0.5")], right=True)
