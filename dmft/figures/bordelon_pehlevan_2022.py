@@ -85,7 +85,7 @@ def loss_and_kernels(
         _draw_kernels(bottom, theory, networks)
         loss.set(xlabel="gradient step $t$", ylabel="training loss")
         log_axis(loss)
-        loss.legend(title=f"lines: theory\ncircles: {seeds} networks, $N = {width}$", title_fontsize=7, alignment="left")
+        loss.legend(title=f"lines: theory\ncircles: {seeds} networks\nof width {width}", title_fontsize=7, alignment="left")
         alignment.set(xlabel="gradient step $t$", ylabel=rf"alignment of $\Phi^{{({depth})}}$", ylim=(None, 1.02))
         density.set(xlabel=rf"$h^{{({depth})}}$ of one sample, $t = {steps}$", ylabel="density", ylim=(0, None))
         density.legend(loc="upper left")

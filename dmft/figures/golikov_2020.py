@@ -1,5 +1,6 @@
 """Networks with one hidden layer at large width: Golikov, arXiv 2006.06574."""
 
+import re
 from fractions import Fraction
 
 import matplotlib.pyplot as plt
@@ -26,6 +27,7 @@ _CHANGE = {
     "gelu": ("GELU (smooth)", "relative kernel change"),
     "leaky_relu": ("leaky ReLU (a kink)", "relative kernel change, phi with a kink"),
 }
+_PLAIN = re.compile(r"[$\\]")
 _RELATIVE_CHANGE = r"$\Vert K_t - K_0 \Vert\, /\, \Vert K_0 \Vert$"
 _STYLES = (("#000000", "s"), ("#CC79A7", "^"), ("#0072B2", "o"), ("#56B4E9", "o"), ("#009E73", "o"), ("#E69F00", "o"), ("#D55E00", "o"))
 
@@ -144,7 +146,7 @@ def kernel_change(
         for ax, (activation, (title, exponent)) in zip(axes, _CHANGE.items()):
             ends = []
             for (label, net), (colour, marker) in zip(_between_mean_field_and_ntk(activation).items(), _STYLES):
-                begin(f"{activation}, q_sigma {net.q_sigma}, q_eta {net.q_eta}")
+                begin(f"{activation}, {_PLAIN.sub('', label)}")
                 options = dict(seeds=seeds, track="kernels", progress=False)
                 networks = [dmft.simulate(net, *problem, width=width, **options) for width in widths.tolist()]
                 changes = np.array([_change(ensemble.tangent_grams)[:, -1] for ensemble in networks])

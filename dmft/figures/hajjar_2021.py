@@ -147,7 +147,7 @@ def large_first_step(
             )
             plot.coordinates(check, ax=moved)
             moved.set_title("")
-            moved.legend(loc="lower left")
+            moved.legend(loc="lower left", title="fitted power (derived)", title_fontsize="small", alignment="left")
         rows[0, 0].set(ylabel="training loss", ylim=(3e-3, 50.0))
         rows[1, 0].set(ylabel="change of $h$ and $f$ in the first step, IP-LLR", ylim=(1e-6, 3.0))
         for ax in rows[1, 1:]:
