@@ -259,7 +259,7 @@ def classes(
 
 @app.command()
 def analyze(
-    name: Annotated[str | None, typer.Argument(metavar="[NAME]", show_default=False, help="Parameterization, such as mup or ip-llr.")] = None,
+    name: Annotated[str | None, typer.Argument(metavar="[NAME]", show_default=False, help="Such as mup or ip-llr.")] = None,
     depth: Annotated[int | None, _option("Number of hidden layers, with NAME. [default: 3]")] = None,
     activation: Annotated[str, typer.Option(help="Name such as relu, tanh, gelu, or class of activations.")] = "relu",
     a: Annotated[str | None, _option("Exponents a, one per weight matrix: 0,1/2,1/2")] = None,

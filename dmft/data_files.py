@@ -17,7 +17,7 @@ def read(file, *, target=None, test_file=None):
     Parameters
     ----------
     file : path
-        ``.npz``: the arrays x, shape (P, D), y, shape (P,) or (P, C), and, if there are test points, test_x and test_y; others are not read.
+        ``.npz``: the arrays x, shape (P, D), y, shape (P,) or (P, C), and, with test points, test_x and test_y; others are not read.
         ``.csv``: a row of numbers for every sample, with or without a first line of column names; inputs are all columns but the label.
         Neither is ever unpickled or run.
     target : str or sequence of str, optional

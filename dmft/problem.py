@@ -187,7 +187,8 @@ def _own(arguments, network, folder):
         _check_names('key of data of type "Dataset" without file', arguments, [field.name for field in dataclasses.fields(Dataset)])
         if not {"x", "y"} <= set(arguments):
             raise ValueError(f'data of type "Dataset" must have file, or x and y; got {", ".join(arguments) or "neither"}')
-        return Dataset(**{key: data_files.array(key, folder / value) if isinstance(value, str) else value for key, value in arguments.items()})
+        files = {key: data_files.array(key, folder / value) for key, value in arguments.items() if isinstance(value, str)}
+        return Dataset(**arguments | files)
     _check_names('key of data of type "Dataset" with file', arguments, inspect.signature(datasets.read).parameters)
     files = {key: folder / checks.text(key, arguments[key]) for key in ("file", "test_file") if key in arguments}
     return datasets.read(**arguments | files)

@@ -21,7 +21,7 @@ def console():
 
 
 def show(out, header, rows, right=False, fold=False):
-    """Print a table to a `console`. Where it is too wide, headings and lists get a line per entry; where that is too wide, each row a block.
+    """Print a table to a `console`. Too wide for it, headings and lists get a line per entry; still too wide, each row is a block.
 
     Parameters
     ----------

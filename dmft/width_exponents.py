@@ -78,8 +78,9 @@ class WidthExponent:
         return "approaches" if gain > 2 * np.hypot(self.lower_error, self.upper_error) else "DIFFERS"
 
     def __str__(self):
-        pairs = (self.fitted, self.standard_error), (self.lower, self.lower_error), (self.upper, self.upper_error), (self.local, self.local_error)
-        fitted, lower, upper, local = (f"{value:.3f} +- {error:.3f}" for value, error in pairs)
+        values = self.fitted, self.lower, self.upper, self.local
+        errors = self.standard_error, self.lower_error, self.upper_error, self.local_error
+        fitted, lower, upper, local = (f"{value:.3f} +- {error:.3f}" for value, error in zip(values, errors))
         return (
             f"  {self.name:23}{self.predicted:>7.3f}  {fitted:>16}{self.z:>8.1f}  {self.verdict}\n"
             f"    lower half {lower}, upper {upper}, last two {local}"
@@ -131,8 +132,8 @@ class WidthExponents:
                 *map(str, self.exponents),
                 "  z: fitted - derived over all widths, in standard errors over seeds",
                 f"  agrees: |z| below {THRESHOLD:g}",
-                "  approaches: it is not, but the upper half of the widths is significantly nearer",
-                "  than the lower; DIFFERS: neither, widths or theory fall short",
+                "  approaches: it is not, but the upper half of the widths is significantly",
+                "  nearer than the lower; DIFFERS: neither, widths or theory fall short",
             ]
         )
 

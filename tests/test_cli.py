@@ -211,7 +211,7 @@ MISUSED = {
     "two trajectories": (("run.h5", "run.h5"), "run.h5 must hold networks; it holds a trajectory"),
     "size of stored networks": (("run.h5", "20.h5", "--dim", "3"), "dim must be left out with stored networks"),
     "file of stored networks": (("run.h5", "20.h5", "--out", "x.h5"), "out must be left out with stored networks"),
-    "changed result": (("run.h5", "--set", "training.steps=3"), "set changes a problem file, FILE.toml; got 'training.steps=3' with run.h5"),
+    "changed result": (("run.h5", "--set", "training.steps=3"), "set changes a problem file, FILE.toml; got 'training.steps=3'"),
 }
 
 
@@ -284,7 +284,7 @@ def test_a_name_is_set_once(folder, call):
 def test_own_data_from_toml(folder, call):
     data = dmft.datasets.binary_digits(samples=4, norm=8.0)
     np.savez("own.npz", x=data.x, y=data.y)
-    text = EVOLUTION.replace('{ type = "digits", classes = [3, 8], samples = 4, test_samples = 2, seed = 1 }', '{ type = "Dataset", file = "own.npz" }')
+    text = re.sub("data = .*", 'data = { type = "Dataset", file = "own.npz" }', EVOLUTION)
     (folder / "mlp.toml").write_text(text, encoding="utf-8")
     assert call("solve", "mlp.toml")[0] == 0 and dmft.load("mlp.h5").data == data
 
@@ -390,7 +390,11 @@ def test_lists_and_headings_of_tables_break_before_rows_become_blocks(capsys, wi
     for columns, expected in (
         (60, ["name     where it is       count", "first    one, two, three   1", "second   four              2"]),
         (30, ["where", "it", "name     is      count", "first    one,    1", "two,", "three", "second   four    2"]),
-        (20, ["name         first", "where it is  one,", "two,", "three", "count        1", "name         second", "where it is  four", "count        2"]),
+        (
+            20,
+            ["name         first", "where it is  one,", "two,", "three", "count        1"]
+            + ["name         second", "where it is  four", "count        2"],
+        ),
     ):
         window(columns)
         terminal.show(terminal.console(), ("name", "where it is", "count"), ROWS)
@@ -414,7 +418,8 @@ def test_prose_goes_on_below_what_its_label_is_of(capsys, window):
 def test_numbers_are_aligned_to_the_right_and_prose_folds_between_words(capsys, window):
     window(60)
     terminal.show(terminal.console(), ("step", "loss"), [("0", "1.25"), ("10", "0.5")], right=True)
-    assert [line.rstrip() for line in plain(capsys.readouterr().out).splitlines() if line.strip(" ─")] == [" step   loss", " 0      1.25", " 10      0.5"]
+    lines = [line.rstrip() for line in plain(capsys.readouterr().out).splitlines() if line.strip(" ─")]
+    assert lines == [" step   loss", " 0      1.25", " 10      0.5"]
     terminal.show(terminal.console(), ("a", "shows"), [("x" * 20, "word " * 12)], fold=True)
     lines = plain(capsys.readouterr().out).splitlines()
     assert max(map(len, lines)) <= 60 and sum(line.count("word") for line in lines) == 12

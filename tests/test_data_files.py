@@ -100,14 +100,14 @@ BAD = {
     "empty table": (table(""), {"file": "own.csv"}, ValueError, "own.csv has no rows of numbers"),
     "names only": (table("a,b\n"), {"file": "own.csv"}, ValueError, "own.csv has no rows of numbers"),
     "bad cell": (table("a,b\n1,2\n3,n/a\n"), {"file": "own.csv"}, ValueError, "own.csv, line 3, column 'b': a number is needed; got 'n/a'"),
-    "bad first cell": (table("1,n/a\n3,4\n"), {"file": "own.csv"}, ValueError, "the first line must be numbers, or a name for every column"),
+    "bad first cell": (table("1,n/a\n3,4\n"), {"file": "own.csv"}, ValueError, "first line must be numbers, or a name for every column"),
     "index without a name": (table(",a,b\n0,1,2\n"), {"file": "own.csv"}, ValueError, "or a name for every column; got '', 'a', 'b'"),
     "ragged": (table("1,2\n3,4,5\n"), {"file": "own.csv"}, ValueError, "own.csv, line 2: 2 columns are needed, separated by commas; got 3"),
     "semicolons": (table("1;2\n3;4\n"), {"file": "own.csv"}, ValueError, "own.csv"),
     "one column": (table("1\n2\n"), {"file": "own.csv"}, ValueError, "own.csv must have two columns or more"),
     "infinite": (table("1,2\ninf,4\n"), {"file": "own.csv"}, ValueError, "x must"),
     "binary": (bytes_of("own.csv", b"\xff\xfe\x00,\x80"), {"file": "own.csv"}, ValueError, "own.csv is no table of comma-separated values"),
-    "no such column": (table("a,b\n1,2\n"), {"file": "own.csv", "target": "c"}, ValueError, "target must be the name of one column .* a, b"),
+    "no such column": (table("a,b\n1,2\n"), {"file": "own.csv", "target": "c"}, ValueError, "target must be the name of one .* a, b"),
     "ambiguous column": (table("a,a,b\n1,2,3\n"), {"file": "own.csv", "target": "a"}, ValueError, "target must be the name of one column"),
     "no names": (table("1,2\n"), {"file": "own.csv", "target": "b"}, ValueError, "target must be left out: the first line .* is numbers"),
     "number as target": (table("a,b\n1,2\n"), {"file": "own.csv", "target": 1}, TypeError, "target must be the name of a column"),
@@ -144,7 +144,8 @@ def test_problem_files_name_data_beside_them(folder):
 def test_own_data_of_a_deep_linear_network_are_their_covariance_and_target(folder):
     images = dmft.datasets.digits((3, 8))
     np.savez("own.npz", x=images.x, y=images.y)
-    write("run.toml", HEAD.replace("MLP", "DeepLinear") + 'data = { type = "Dataset", file = "own.npz", sample_ratio = 2.0 }\nsimulate = { images = true }\n')
+    data = 'data = { type = "Dataset", file = "own.npz", sample_ratio = 2.0 }\nsimulate = { images = true }\n'
+    write("run.toml", HEAD.replace("MLP", "DeepLinear") + data)
     stated = problem.read("run.toml")
     assert stated.data == dmft.StructuredData.from_dataset(*images, sample_ratio=2.0)
     assert stated.simulate == {"inputs": dmft.Dataset(*images)}
@@ -153,7 +154,7 @@ def test_own_data_of_a_deep_linear_network_are_their_covariance_and_target(folde
 @pytest.mark.parametrize(
     ("text", "error", "message"),
     [
-        ('file = "own.npz", x = "x.npy"', ValueError, 'unknown key of data of type "Dataset" with file: x; valid are file, target, test_file'),
+        ('file = "own.npz", x = "x.npy"', ValueError, 'data of type "Dataset" with file: x; valid are file, target, test_file'),
         ('x = "x.txt", y = "y.npy"', ValueError, "x must be an .npy file, or an array"),
         ('x = "x.npy"', ValueError, 'data of type "Dataset" must have file, or x and y; got x'),
         ("", ValueError, "must have file, or x and y; got neither"),

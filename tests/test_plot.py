@@ -279,7 +279,8 @@ def test_tangent_kernel_of_networks_is_the_lower_right_half(function):
     for axes in (dmft.plot.tangent_kernel(function, networks), dmft.plot.overview(function, networks).axes[2:]):
         for ax, t in zip(axes, (0, -1)):
             shown = np.asarray(ax.images[0].get_array())
-            theory, found = (kernel[np.ix_(order, order)] for kernel in (function.tangent_kernel()[t], networks.tangent_kernel()[:, t].mean(0)))
+            kernels = function.tangent_kernel()[t], networks.tangent_kernel()[:, t].mean(axis=0)
+            theory, found = (kernel[np.ix_(order, order)] for kernel in kernels)
             np.testing.assert_allclose(shown[np.tril_indices(16)], theory[np.tril_indices(16)])
             np.testing.assert_allclose(shown[np.triu_indices(16, 1)], found[np.triu_indices(16, 1)])
         assert axes[0].get_ylabel() == "upper left: theory\nlower right: networks"

@@ -31,7 +31,8 @@ def test_tables_are_changed_before_they_are_read(file):
 
 def test_parts_of_a_built_problem_that_depend_on_each_other_are_replaced_at_once(file):
     stated = problem.read(file)
-    changed = stated.replaced({"training.learning_rate": [1.0, 2.0, 3.0], "training.steps": 3, "solve.method": "causal", "network.depth": 1})
+    rates = {"training.learning_rate": [1.0, 2.0, 3.0], "training.steps": 3}
+    changed = stated.replaced(rates | {"solve.method": "causal", "network.depth": 1})
     np.testing.assert_array_equal(changed.training.learning_rates, [1.0, 2.0, 3.0])
     assert changed.solve == {"method": "causal"} and changed.network == stated.network and stated.training.steps == 2
     assert stated.replaced({"training": dmft.GradientDescent(1.0, 1)}).training.steps == 1

@@ -1,7 +1,8 @@
 """Figures of the papers, each drawn from nothing but the package: one module per paper, one function per figure.
 
-A figure function takes no required argument, may show its progress, and returns a `matplotlib.figure.Figure`; the first line of its docstring says what
-it shows, and `dmft.figures.stages.takes` how long. ``dmft reproduce`` lists and draws them.
+A figure function takes no required argument, shows its progress if it takes more than a moment, and returns a `matplotlib.figure.Figure`;
+the first line of its docstring says what it shows, and the decorator `dmft.figures.stages.takes` how long that takes.
+``dmft reproduce`` lists and draws them.
 """
 
 import importlib

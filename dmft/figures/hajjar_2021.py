@@ -39,9 +39,9 @@ def vanishing(
 ):
     """Integrable parameterization with mean-field rates: networks with one or two hidden layers learn, deeper ones stand still.
 
-    Above: predictions at initialization and their change in the first step, geometric means over seeds; dashed lines have the derived powers of
-    the width. Below: training losses, mean over seeds with a band of its standard error, and the limits; networks with three hidden layers,
-    which are critical, escape at finite width, the later the wider they are.
+    Above: predictions at initialization and their change in the first step, geometric means over seeds; dashed lines have the derived
+    powers of the width. Below: training losses, mean over seeds with a band of its standard error, and the limits; networks with three
+    hidden layers, which are critical, escape at finite width, the later the wider they are.
     """
     data = dmft.datasets.binary_digits(samples=samples)
     first, run = dmft.GradientDescent(learning_rate, 1), dmft.GradientDescent(learning_rate, steps)

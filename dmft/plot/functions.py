@@ -15,7 +15,9 @@ from .style import BY_LABEL, MARKERS, STYLE, TEST, TRAIN
 
 
 def predictions(trajectory, ensemble=None, ax=None, points=6):
-    """Logits of some training samples over time, predictions for the square loss, in the colour of their label; of a `ShallowNet` normalised.
+    """Logits, or predictions for the square loss, of some training samples over time, in the colour of their label.
+
+    Those of a `ShallowNet` are normalised.
 
     The theory as lines with a band of two Monte Carlo standard errors, finite networks as markers with the standard error of their mean.
 

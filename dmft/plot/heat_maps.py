@@ -86,7 +86,8 @@ def sample_maps(axes, kernels, edges, titles, scale, networks=()):
     """
     line = dict(color="black" if scale.colours == "RdBu_r" else "white", linewidth=0.7)
     for ax, kernel, title, found in zip(axes, kernels, titles, networks or [None] * len(kernels)):
-        image = ax.imshow(scale.shown(kernel if found is None else np.tril(kernel) + np.triu(found, 1)), cmap=scale.colours, norm=scale.norm)
+        halves = kernel if found is None else np.tril(kernel) + np.triu(found, 1)
+        image = ax.imshow(scale.shown(halves), cmap=scale.colours, norm=scale.norm)
         for edge in edges:
             ax.axhline(edge, **line)
             ax.axvline(edge, **line)
