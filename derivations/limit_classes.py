@@ -14,6 +14,7 @@ import sympy
 
 from . import arrangements
 from .losses import Loss
+from .printed import Printed
 
 INITIAL, KERNELS, PERSISTS, EVOLVE = PROPERTIES = (
     "logits finite at initialization",
@@ -79,8 +80,8 @@ class Signature:
         return REGIMES[self.regime] + ("" if alike else f"[{''.join(a + '*' * (a in self.forgotten) for a in self.acting)}]")
 
 
-@dataclass(frozen=True)
-class LimitClass:
+@dataclass(frozen=True, repr=False)
+class LimitClass(Printed):
     """One limit model of infinite width.
 
     Attributes
@@ -124,14 +125,19 @@ class LimitClass:
     reasons: tuple
     bounds: tuple = field(repr=False)  # the conditions as (form, relation), for `arrangements`
 
+    def __str__(self):
+        from .report import described
+
+        return "\n".join(described(self))
+
     def contains(self, point, tolerance=0):
         """Whether exponents (fractions) meet the conditions; a form within `tolerance` counts as zero."""
         values = [(arrangements.value(form, point), relation) for form, relation in self.bounds]
         return all(arrangements.holds(relation, 0 if abs(v) < tolerance else v) for v, relation in values)
 
 
-@dataclass(frozen=True)
-class Derivation:
+@dataclass(frozen=True, repr=False)
+class Derivation(Printed):
     """What follows for one loss and one choice of learning rates.
 
     Attributes
@@ -154,6 +160,9 @@ class Derivation:
     lines: dict = field(hash=False)
     classes: tuple
     cells: tuple = field(repr=False)
+
+    def __str__(self):
+        return f"{len(self.classes)} limit models, {self.loss.name} loss: {' '.join(c.name for c in self.classes)}"
 
     def classify(self, point, tolerance=0):
         """The class at exponents given as fractions, in the order of `symbols`; None where training is not stable."""

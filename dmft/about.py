@@ -11,12 +11,14 @@ from pathlib import Path
 import numpy  # noqa: F401  (loads the BLAS that threadpoolctl reports)
 import threadpoolctl
 
+from derivations.printed import Printed
+
 from . import __version__
 
 _PACKAGES = ("numpy", "scipy", "numba", "sympy", "h5py", "matplotlib")
 
 
-class About(dict):
+class About(Printed, dict):
     """A JSON-able dictionary that prints as a readable list."""
 
     def __str__(self):

@@ -1,19 +1,20 @@
 """What simulations return: several finite networks trained on the same problem."""
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar
 
 import numpy as np
 
 from . import checks, curves
+from .result import Result
 from .specification import Specification
 from .training import OnlineSGD
 from .trajectory import Stored
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
-class Ensemble(ABC):
+@dataclass(frozen=True, eq=False, repr=False, kw_only=True)
+class Ensemble(Result, ABC):
     """Several finite networks trained on the same problem; arrays have a leading axis of seeds.
 
     Attributes
@@ -30,7 +31,7 @@ class Ensemble(ABC):
     data: Specification
     training: Specification
     rng: str
-    elapsed: float
+    elapsed: float = field(compare=False)
 
     #: By name in the file, in the order in which they are written.
     stored: ClassVar[dict[str, Stored]] = {}
@@ -102,7 +103,7 @@ class Ensemble(ABC):
         return [*lines, f"  computed in {self.elapsed:.2f} s"]
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
+@dataclass(frozen=True, eq=False, repr=False, kw_only=True)
 class LinearEnsemble(Ensemble):
     """Losses of deep linear networks at proportional sizes.
 
@@ -137,6 +138,7 @@ class LinearEnsemble(Ensemble):
 
     def __post_init__(self):
         object.__setattr__(self, "widths", tuple(self.widths))
+        super().__post_init__()
 
     def decisive(self):
         return {name: getattr(self, name) for name in ("dim", "widths", "samples", "rng", "inputs")}
@@ -161,7 +163,7 @@ class LinearEnsemble(Ensemble):
         return "\n".join([*lines, *self._last_lines(self.test_loss)])
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
+@dataclass(frozen=True, eq=False, repr=False, kw_only=True)
 class FunctionEnsemble(Ensemble):
     """Functions learned by finite networks on a data set, at its P training samples and M test points.
 
@@ -243,7 +245,7 @@ class FunctionEnsemble(Ensemble):
         return "\n".join([*lines, *self._last_lines(self.train_loss)])
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
+@dataclass(frozen=True, eq=False, repr=False, kw_only=True)
 class KernelEnsemble(FunctionEnsemble):
     """Functions and kernels of finite fully connected networks on a data set; arrays have an axis of outputs where the labels have one.
 

@@ -9,7 +9,7 @@ from . import checks
 from .trajectory import Stored, Trajectory
 
 
-@dataclass(eq=False, repr=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class FunctionTrajectory(Trajectory):
     """The function a network learns, at the P training samples and M test points.
 

@@ -10,7 +10,7 @@ from .function_trajectory import FunctionTrajectory
 from .trajectory import Stored
 
 
-@dataclass(eq=False, repr=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class KernelTrajectory(FunctionTrajectory):
     """The function an infinitely wide network learns at P training samples and M test points, and its kernels.
 

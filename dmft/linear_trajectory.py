@@ -33,7 +33,7 @@ def _stored_kernel(name):
     return Stored(dimensions, f"{_DESCRIPTIONS[name]}; lower triangle", "triangle")
 
 
-@dataclass(eq=False, repr=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class LinearTrajectory(Trajectory):
     """Losses and two-time functions of a deep linear network.
 

@@ -7,6 +7,8 @@ from typing import ClassVar
 
 import numpy as np
 
+from .result import Result
+
 
 class Status(enum.Enum):
     """How a solve ended; `remedy` says what to do about it."""
@@ -40,9 +42,12 @@ class Stored:
     layout: str = "rows"
 
 
-@dataclass(eq=False)
-class Trajectory(ABC):
+@dataclass(frozen=True, eq=False, repr=False)
+class Trajectory(Result, ABC):
     """Solution of a stated problem; each theory adds its functions of time.
+
+    Trajectories are equal if they solve the same problem by the same method with the same options, and all that is exact is equal, number
+    for number; `report` does not count. Arrays cannot be written to.
 
     Attributes
     ----------
@@ -65,7 +70,7 @@ class Trajectory(ABC):
     finished: int
     method: str = field(default="causal", kw_only=True)
     options: dict = field(default_factory=dict, kw_only=True)
-    report: dict = field(default_factory=dict, kw_only=True)
+    report: dict = field(default_factory=dict, kw_only=True, compare=False)
 
     #: By name in the file, in the order in which they are written.
     stored: ClassVar[dict[str, Stored]] = {}
@@ -103,6 +108,18 @@ class Trajectory(ABC):
         """Names of the dimensions of an array."""
         return self.stored[name].dimensions[: getattr(self, name).ndim]
 
+    def _compared(self):
+        stated = ("network", "data", "training", "status", "finished", "method", "options")
+        return {name: getattr(self, name) for name in stated} | {name: self._exact(name, array) for name, array in self.arrays().items()}
+
+    def _exact(self, name, array):
+        """What of an array is solved: finished rows, of two-time functions the lower triangle."""
+        layout = self.stored[name].layout
+        if layout == "triangle":
+            done = self.finished * (array.shape[-1] // self.rows)
+            return np.tril(array[..., :done, :done])
+        return array if layout in ("fixed", "filled") else array[: self.finished]
+
     @property
     def nbytes(self):
         """Memory of all arrays, in bytes."""
@@ -132,5 +149,3 @@ class Trajectory(ABC):
         if self.status is not Status.COMPLETED:
             lines.append(f"  {self.status.remedy}")
         return "\n".join(lines)
-
-    __repr__ = __str__
