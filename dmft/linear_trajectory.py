@@ -122,11 +122,8 @@ class LinearTrajectory(Trajectory):
         rows = len(matrix) // outputs
         return matrix.reshape(rows, outputs, rows, outputs)
 
-    def to_xarray(self):
-        """Labelled view as an `xarray.Dataset` (needs the optional dependency xarray)."""
-        import xarray
-
-        variables = {"test_loss": ("time", self.test_loss), "train_loss": ("time", self.train_loss)}
+    def _variables(self):
+        variables = {"test_loss": (("time",), self.test_loss), "train_loss": (("time",), self.train_loss)}
         dims = ("time", "time'") if self.network.outputs == 1 else ("time", "output", "time'", "output'")
         for prefix, names, read in (("C", CORRELATIONS, self.correlation), ("R", RESPONSES, self.response)):
             for name in names:
@@ -135,8 +132,7 @@ class LinearTrajectory(Trajectory):
                     variables[f"{prefix}_{name}"] = (("layer", *dims), stack)
                 else:
                     variables[f"{prefix}_{name}"] = (dims, read(name))
-        coordinates = {"time": self.times, "time'": self.times, "layer": np.arange(1, self.network.depth + 1)}
-        return xarray.Dataset(variables, coordinates, {"status": self.status.value, "method": self.method})
+        return variables
 
     def summary(self):
         last = min(self.finished, self.rows) - 1

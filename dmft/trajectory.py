@@ -8,6 +8,7 @@ from typing import ClassVar
 import numpy as np
 
 from .result import Result
+from .tables import Tabular
 
 
 class Status(enum.Enum):
@@ -43,7 +44,7 @@ class Stored:
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Trajectory(Result, ABC):
+class Trajectory(Tabular, Result, ABC):
     """Solution of a stated problem; each theory adds its functions of time.
 
     Trajectories are equal if they solve the same problem by the same method with the same options, and all that is exact is equal, number
@@ -107,6 +108,9 @@ class Trajectory(Result, ABC):
     def labels(self, name):
         """Names of the dimensions of an array."""
         return self.stored[name].dimensions[: getattr(self, name).ndim]
+
+    def _attributes(self):
+        return {"status": self.status.value, "method": self.method}
 
     def _compared(self):
         stated = ("network", "data", "training", "status", "finished", "method", "options")
