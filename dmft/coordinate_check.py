@@ -10,6 +10,7 @@ import numpy as np
 
 from . import checks
 from .networks import DeepNet
+from .result import Result
 from .simulate import simulate
 from .simulations.deep import check_problem
 from .specification import Specification, check_type
@@ -66,8 +67,8 @@ class CoordinateRow:
         return self.slope == self.expected or abs(distance - SPACING) > self.tolerance
 
 
-@dataclass(frozen=True, eq=False)
-class CoordinateCheck:
+@dataclass(frozen=True, eq=False, repr=False)
+class CoordinateCheck(Result):
     """Fitted against derived exponents: print it.
 
     Attributes

@@ -212,7 +212,10 @@ class FunctionEnsemble(Ensemble):
             "root mean squares of h, x, derivative of the loss by h, change of h, and change by own weights; the last layer are the logits",
         ),
     }
-    averaged: ClassVar = ("function", "predictions", "test_predictions", "train_loss", "test_loss", "tangent_kernel", "coordinates")
+    averaged: ClassVar = (
+        *("function", "predictions", "test_predictions", "train_loss", "test_loss"),
+        *("tangent_kernel", "tangent_grams", "coordinates"),
+    )
     parts: ClassVar = {
         "predictions": ("seed", "time", "sample", "output"),
         "test_predictions": ("seed", "time", "test point", "output"),

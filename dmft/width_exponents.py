@@ -16,6 +16,7 @@ from scipy import special, stats
 from . import checks
 from .ensemble import FunctionEnsemble
 from .networks import ShallowNet
+from .result import Result
 from .shallow_scaling import exponent, refuse_unstable, scaling
 from .simulate import simulate
 from .specification import check_type
@@ -28,8 +29,8 @@ THRESHOLD = 4.0
 RESOLUTION = 0.1
 
 
-@dataclass(frozen=True, eq=False)
-class WidthExponent:
+@dataclass(frozen=True, eq=False, repr=False)
+class WidthExponent(Result):
     """The exponent of one quantity.
 
     Attributes
@@ -84,8 +85,8 @@ class WidthExponent:
         return f"  {self.name:23}{self.predicted:9.3f}{columns}{self.z:8.1f}  {self.verdict}"
 
 
-@dataclass(frozen=True, eq=False)
-class WidthExponents:
+@dataclass(frozen=True, eq=False, repr=False)
+class WidthExponents(Result):
     """Exponents of several quantities: print it.
 
     Attributes
