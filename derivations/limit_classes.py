@@ -108,6 +108,19 @@ class LimitClass(Printed):
         Loss derivative at step 0 and later, of label y and normalised logit z.
     equations : dict of {str: sympy.Eq}
     reasons : tuple of Reason
+    bounds : tuple
+        The conditions as pairs of a form and its relation to zero.
+
+    Examples
+    --------
+    >>> limit = dmft.limits.shallow()["M2"]
+    >>> print(limit)
+    M2: mean field, layers a, w, where q_eta + q_sigma = 0, q_eta + 2*q_sigma = -1
+      kernels finite at initialization
+      kernels evolve
+      ...
+    >>> limit.exponents["logits"], limit.witness
+    (0, (-1, 1))
     """
 
     name: str

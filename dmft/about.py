@@ -34,6 +34,11 @@ def about():
     About
         A dictionary of strings, numbers and lists, without paths. ``numba_threads`` and ``numba_threading_layer`` are None while
         numba is not loaded, or has not started its threads; ``commit`` is None unless the package runs from a git checkout.
+
+    Examples
+    --------
+    >>> dmft.about()["dmft"] == dmft.__version__
+    True
     """
     return About(
         dmft=__version__,

@@ -82,6 +82,13 @@ class CoordinateCheck(Result):
         Signal, layer, step to root mean squares over neurons and samples, shape (widths, seeds).
     rows : tuple of CoordinateRow
     threshold : float
+
+    Examples
+    --------
+    >>> data, training = dmft.datasets.binary_digits(samples=8), dmft.GradientDescent(0.2, 1)
+    >>> check = dmft.coordinate_check(dmft.DeepNet(1), data, training, widths=(16, 32, 64), seeds=2, progress=False)
+    >>> check.row("change of h", layer=1, step=1).expected
+    Fraction(0, 1)
     """
 
     network: Specification
@@ -169,6 +176,15 @@ def coordinate_check(
     ------
     ValueError, TypeError
         Before any work, naming the argument.
+
+    Examples
+    --------
+    >>> data, training = dmft.datasets.binary_digits(samples=8), dmft.GradientDescent(0.2, 1)
+    >>> check = dmft.coordinate_check(dmft.DeepNet(1), data, training, widths=(16, 32, 64), seeds=4, progress=False)
+    >>> check.row("change of h", layer=1, step=1).expected
+    Fraction(0, 1)
+    >>> print(check)
+    Coordinate check: ...
     """
     check_type("network", network, (DeepNet,))
     check_problem(network, data, training, loss)

@@ -26,6 +26,15 @@ class Ensemble(Tabular, Result, ABC):
         Seed i used the stream ``SeedSequence(entropy, spawn_key=(*spawn_key, i))`` of the entropy and spawn_key stated here.
     elapsed : float
         Wall time in seconds.
+
+    Examples
+    --------
+    >>> problem = dmft.DeepLinear(1), dmft.GaussianData(2.0), dmft.GradientDescent(0.2, 20)
+    >>> networks = dmft.simulate(*problem, dim=50, seeds=4, progress=False)
+    >>> networks
+    <Ensemble of 4 finite networks: D = 50, widths 50, P = 100>
+    >>> networks.train_loss.shape, networks.mean("train_loss").shape
+    ((4, 21), (21,))
     """
 
     network: Specification
@@ -46,6 +55,7 @@ class Ensemble(Tabular, Result, ABC):
 
     @property
     def seeds(self):
+        """Number of networks."""
         return len(getattr(self, next(iter(self.stored))))
 
     @property

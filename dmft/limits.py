@@ -117,6 +117,14 @@ class Limits(_Derived):
     Attributes
     ----------
     derivation : derivations.shallow.Derivation
+
+    Examples
+    --------
+    >>> lim = dmft.limits.shallow()
+    >>> lim
+    Limits(loss='logistic', 13 classes: A1 A2 A3 A4 A5 M1 M2 M3 M4 M5 N1 N2 N3)
+    >>> {name: lim.classify(*point).name for point, names in lim.named_points.items() for name in names}
+    {'MF': 'M2', 'IC-MF': 'M2', 'NTK': 'N2', 'sym-default': 'M4'}
     """
 
     derivation: Derivation
@@ -169,6 +177,14 @@ class DeepLimits(_Derived):
     depth : int
     rates : {"common", "layer-wise"}
     model : derivations.deep_limits.Model
+
+    Examples
+    --------
+    >>> lim = dmft.limits.deep(depth=2)
+    >>> lim.classify("-3/2", "1").name
+    'M2'
+    >>> lim.named()["muP"]
+    'M2'
     """
 
     depth: int
@@ -274,6 +290,16 @@ def shallow(loss="logistic", rates="common"):
     ------
     ValueError
         If loss or rates have another name.
+
+    Examples
+    --------
+    >>> lim = dmft.limits.shallow()
+    >>> lim.band
+    (q_eta + q_sigma >= -1/2) & (q_eta + q_sigma <= 0)
+    >>> lim.classify(q_sigma="-1", q_eta="1")
+    <M2: mean field, layers a, w, where q_eta + q_sigma = 0, q_eta + 2*q_sigma = -1>
+    >>> lim.classify(q_sigma="3", q_eta="0") is None, lim.violated(q_sigma="3", q_eta="0")
+    (True, (q_eta + q_sigma <= 0,))
     """
     return _shallow(checks.choice("loss", loss, tuple(LOSSES)), checks.choice("rates", rates, ("common", "layer-wise")))
 
@@ -322,6 +348,13 @@ def deep(depth, rates="common", loss="logistic", *, identify_random_features=Tru
     ------
     TypeError, ValueError
         If an argument is not one of these.
+
+    Examples
+    --------
+    >>> len(dmft.limits.deep(depth=2).classes)
+    13
+    >>> dmft.limits.deep(depth=1, rates="layer-wise").violation(1, ["0", "0"])
+    'q_eta_1 + q_eta_2 + 2*q_sigma <= 0 (it is 2)'
     """
     depth = checks.integer("depth", depth, 1)
     checks.choice("rates", rates, ("common", "layer-wise"))

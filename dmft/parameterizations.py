@@ -49,6 +49,14 @@ class ABC(Specification):
     ------
     ValueError, TypeError
         If an argument is not a sequence of L + 1 >= 2 exact exponents; the message names it.
+
+    Examples
+    --------
+    >>> mup = dmft.ABC(a=("-1/2", 0, "1/2"), b=("1/2", "1/2", "1/2"), c=(0, 0, 0))
+    >>> mup == dmft.parameterization("mup", depth=2)
+    True
+    >>> mup.analyze("tanh").feature_learning
+    True
     """
 
     a: tuple
@@ -199,6 +207,13 @@ def parameterization(name, depth, *, rate=None, degree=None):
     Returns
     -------
     ABC
+
+    Examples
+    --------
+    >>> dmft.parameterization("mup", depth=2)
+    ABC(a=('-1/2', '0', '1/2'), b=('1/2', '1/2', '1/2'), c=('0', '0', '0'))
+    >>> dmft.parameterization("sp", depth=2).analyze().regime, dmft.parameterization("sp", depth=2, rate=1).analyze().regime
+    ('unstable', 'kernel')
     """
     checks.choice("name", name, NAMES)
     depth = checks.integer("depth", depth, 1)

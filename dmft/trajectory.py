@@ -12,7 +12,13 @@ from .tables import Tabular
 
 
 class Status(enum.Enum):
-    """How a solve ended; `remedy` says what to do about it."""
+    """How a solve ended; `remedy` says what to do about it.
+
+    Examples
+    --------
+    >>> dmft.Status.INTERRUPTED.remedy
+    'The solve was stopped early; the finished rows are exact. Continue with dmft.resume.'
+    """
 
     COMPLETED = "completed"
     DIVERGED = "diverged"
@@ -20,6 +26,7 @@ class Status(enum.Enum):
 
     @property
     def remedy(self):
+        """What to do about it, a sentence."""
         return {
             Status.COMPLETED: "All steps were solved.",
             Status.DIVERGED: "The training itself diverges at this learning rate: lower learning_rate (or momentum), or take smaller richness.",
@@ -62,6 +69,17 @@ class Trajectory(Tabular, Result, ABC):
         Everything else that decided the result.
     report : dict
         How the solve went: elapsed seconds, residuals, memory.
+
+    Examples
+    --------
+    >>> trajectory = dmft.solve(dmft.DeepLinear(1), dmft.GaussianData(2.0), dmft.GradientDescent(0.2, 20), progress=False)
+    >>> trajectory
+    <Trajectory: completed, 21 of 21 rows by method 'causal'>
+    >>> trajectory.times.shape, trajectory.train_loss.shape, trajectory.status.name
+    ((21,), (21,), 'COMPLETED')
+    >>> trajectory.save("run.h5")
+    >>> dmft.load("run.h5") == trajectory
+    True
     """
 
     network: object

@@ -188,6 +188,15 @@ def width_exponents(
     An exponent of infinite width may show late: compare the columns "lower half", "upper half" and "last two". For activations with a
     kink the derived exponent of the kernel's change holds where P is large: the slopes phi' at a training sample flip preferably one
     way, by that sample's own part in a step, which adds a term of relative order d^(q_sigma + q_eta) / P.
+
+    Examples
+    --------
+    >>> data, training = dmft.datasets.binary_digits(samples=8), dmft.GradientDescent(1.0, 2)
+    >>> widths = {"widths": (32, 64, 128), "seeds": 4, "quantities": ["logits"], "progress": False}
+    >>> fitted = dmft.width_exponents(dmft.ShallowNet.ntk(), data, training, **widths)
+    >>> print(fitted)
+    Exponents of the width d, class N2: d = 32, 64, 128; 4 seeds; step 2
+    ...
     """
     check_type("network", network, (ShallowNet,))
     check_problem(network, data, training, loss, None)
