@@ -107,7 +107,21 @@ class CoordinateCheck(Result):
         return all(row.passed for row in self.rows)
 
     def row(self, signal, layer, step):
-        """One `CoordinateRow`."""
+        """One `CoordinateRow`.
+
+        Parameters
+        ----------
+        signal : str
+            "h", "dh", "update of h" or "change of h" of hidden layers, "f", "update of f" or "change of f" of the logits.
+        layer : int
+            1 ... L, and L + 1 of the logits.
+        step : int
+
+        Raises
+        ------
+        ValueError
+            If there is no such row.
+        """
         found = [row for row in self.rows if (row.signal, row.layer, row.step) == (signal, layer, step)]
         if not found:
             raise ValueError(f"signal, layer, step must be those of a row; got {(signal, layer, step)!r}")

@@ -76,16 +76,42 @@ class Ensemble(Tabular, Result, ABC):
         """What decided the result besides the problem, JSON-able."""
 
     def mean(self, name):
-        """Mean over seeds of one of `averaged`; infinite where any seed has diverged."""
+        """Mean over seeds; infinite where any seed has diverged.
+
+        Parameters
+        ----------
+        name : str
+            A function of time, one of `averaged`: "train_loss", "test_loss", or as this ensemble has them "predictions",
+            "test_predictions", "tangent_kernel", ...
+
+        Returns
+        -------
+        ndarray
+            Without the axis of seeds.
+
+        Raises
+        ------
+        ValueError
+            If there is no such function, or this ensemble does not have it.
+        """
         return self._values(name).mean(axis=0)
 
     def standard_error(self, name):
         """Standard error of `mean`; infinite where any seed has diverged.
 
+        Parameters
+        ----------
+        name : str
+            As for `mean`.
+
+        Returns
+        -------
+        ndarray
+
         Raises
         ------
         ValueError
-            With a single seed, which has no spread.
+            As from `mean`, and with a single seed, which has no spread.
         """
         if self.seeds < 2:
             raise ValueError("a standard error needs seeds >= 2; this ensemble has one seed")
@@ -102,7 +128,18 @@ class Ensemble(Tabular, Result, ABC):
         return values() if callable(values) else values
 
     def save(self, path):
-        """Write an HDF5 file that `dmft.load` reads back."""
+        """Write an HDF5 file that `dmft.load` reads back.
+
+        Parameters
+        ----------
+        path : path
+            An ensemble file that exists is replaced.
+
+        Raises
+        ------
+        StorageError
+            If the file cannot be written, or exists and is something else.
+        """
         from .storage import save
 
         save(self, path)

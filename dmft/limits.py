@@ -65,7 +65,12 @@ class _Derived(Printed):
         return self.classes[names.index(checks.choice("name", name, names))]
 
     def violated(self, q_sigma, q_eta):
-        """The conditions of stable training that exponents violate; arguments as in `classify`.
+        """The conditions of stable training that exponents violate.
+
+        Parameters
+        ----------
+        q_sigma, q_eta
+            As in `classify`.
 
         Returns
         -------
@@ -154,7 +159,16 @@ class Limits(_Derived):
         return self.derivation.classify(*_point(self._given(q_sigma, q_eta)))
 
     def exponent(self, limit, name, q_sigma, q_eta):
-        """The value of one of `limit.exponents`, for example "logits", at exponents of its class (float)."""
+        """The power of the width of one of `limit.exponents` (float).
+
+        Parameters
+        ----------
+        limit : LimitClass
+        name : str
+            For example "logits".
+        q_sigma, q_eta
+            Exponents of this class, as in `classify`.
+        """
         point, _ = _point(self._given(q_sigma, q_eta))
         return float(sympy.sympify(limit.exponents[name]).subs(dict(zip(self.symbols, map(sympy.Rational, point)))))
 

@@ -139,5 +139,5 @@ class LinearTrajectory(Trajectory):
         losses = ((name, getattr(self, f"{name}_loss")) for name in ("test", "train"))
         return [
             "    ".join(f"{name} loss  {loss[0]:.6g} -> {loss[last]:.6g}" for name, loss in losses),
-            f"kernels    {', '.join(f'{k} {v.shape}' for k, v in self.kernels.items())}    {self.nbytes / 2**20:.1f} MiB",
+            f"kernels    correlations and responses of {', '.join(CORRELATIONS)}    {self.nbytes / 2**20:.1f} MiB",
         ]

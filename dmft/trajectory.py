@@ -148,7 +148,18 @@ class Trajectory(Tabular, Result, ABC):
         return sum(array.nbytes for array in self.arrays().values())
 
     def save(self, path):
-        """Write an HDF5 file that `dmft.load` reads back and `dmft.resume` continues."""
+        """Write an HDF5 file that `dmft.load` reads back and `dmft.resume` continues.
+
+        Parameters
+        ----------
+        path : path
+            A trajectory file that exists is replaced.
+
+        Raises
+        ------
+        StorageError
+            If the file cannot be written, or exists and is something else.
+        """
         from .storage import save
 
         save(self, path)
