@@ -132,7 +132,7 @@ def solve(network, data, training, method="causal", *, progress=True, out=None, 
             (opposite a, equal w) of the others, and 8 independent systems share them, whose spread is the standard error.
         rng : int, numpy.random.SeedSequence or numpy.random.Generator, default 0
             Of particles and initial function.
-        initial_function : array_like, shape (P,) or (P + M,), default None
+        initial_function : array_like, shape (P[, 1]) or (P + M[, 1]), default None
             F0, the initial logits over R^e0, at samples and test points, for example those of a finite network; None: drawn from its
             Gaussian process. The P samples suffice where test points do not depend on it.
         track : {None, "kernels"}, default None
