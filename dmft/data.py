@@ -106,7 +106,7 @@ class StructuredData(Specification):
     A power law, with a target in the leading modes:
 
     >>> modes = np.arange(1, 11)
-    >>> data = dmft.StructuredData(eigenvalues=1 / modes, target_power=modes <= 3, sample_ratio=2.0)
+    >>> data = dmft.StructuredData(eigenvalues=1 / modes, target_power=np.where(modes <= 3, 1.0, 0.0), sample_ratio=2.0)
     >>> data.spectrum(outputs=1).eigenvalues[:3].round(2)
     array([1.  , 0.5 , 0.33])
     """
