@@ -8,6 +8,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from derivations.printed import Printed
+
 from . import checks
 from .networks import DeepNet
 from .result import Result
@@ -27,8 +29,8 @@ _LOGITS = {"h": "f", "change of h": "change of f", "update of h": "update of f"}
 _SHOWN = ("h", "f", "dh", "update of h", "update of f", "change of h", "change of f")
 
 
-@dataclass(frozen=True)
-class CoordinateRow:
+@dataclass(frozen=True, repr=False)
+class CoordinateRow(Printed):
     """One signal in one layer: the power of the width that is fitted, and the one that is derived.
 
     Attributes

@@ -35,6 +35,9 @@ _TOLERANCE = 1e-12
 class _Derived(Printed):
     """What all derived limits offer; `derivation` holds the rest."""
 
+    def __str__(self):
+        return repr(self)
+
     @property
     def symbols(self):
         """The symbols of all conditions, in the order of the exponents of `classify`."""

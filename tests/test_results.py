@@ -191,6 +191,11 @@ def test_repr_is_one_short_line_and_notebooks_show_all(name):
     assert str(result).splitlines()[0].strip() in repr(result)
 
 
+def test_a_class_without_lines_of_its_own_shows_names_and_numbers():
+    row = made(": coordinate check").row("change of h", layer=1, step=1)
+    assert repr(row).startswith("<CoordinateRow: signal='change of h', layer=1, step=1, expected=Fraction(0, 1), slope=")
+
+
 def test_printed_forms_are_escaped_in_notebooks():
     assert "Cov(F0(x), F0(x&#x27;))" in made(": limit class")._repr_html_()
     assert "-1/2 &lt; q_eta + q_sigma &lt; 0" in dmft.limits.shallow()["A5"]._repr_html_()
