@@ -113,7 +113,8 @@ def caption(derivation, write=plain):
 
 def described(limit):
     """Lines that say what a limit class is."""
-    layers = f"layers {', '.join(limit.layers)}" + (f", initial weights of {', '.join(limit.forgotten)} forgotten" if limit.forgotten else "")
+    forgotten = f", initial weights of {', '.join(limit.forgotten)} forgotten" if limit.forgotten else ""
+    layers = f"layers {', '.join(limit.layers)}{forgotten}"
     return [
         f"{limit.name}: {limit.regime}, {layers}, where {plain(sympy.And(*limit.conditions))}",
         *(f"  {name}" for name in limit.properties),

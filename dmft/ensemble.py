@@ -279,7 +279,7 @@ class FunctionEnsemble(Ensemble):
         return self.function[:, :, len(self.data.x) :]
 
     def tangent_kernel(self, test=False):
-        """Normalised tangent kernel before every step, (seeds, T, P, P); with ``test`` its rows of the test points too, (seeds, T, P + M, P)."""
+        """Normalised tangent kernel before every step, (seeds, T, P, P); with ``test`` its rows at test points too, (seeds, T, P + M, P)."""
         if self.tangent_grams is None:
             raise ValueError("this ensemble has no tangent kernels; of a ShallowNet, simulate with track='kernels'")
         return self.tangent_grams if checks.flag("test", test) else self.tangent_grams[:, :, : len(self.data.x)]

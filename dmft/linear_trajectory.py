@@ -122,17 +122,18 @@ class LinearTrajectory(Trajectory):
         rows = len(matrix) // outputs
         return matrix.reshape(rows, outputs, rows, outputs)
 
-    def _variables(self):
-        variables = {"test_loss": (("time",), self.test_loss), "train_loss": (("time",), self.train_loss)}
-        dims = ("time", "time'") if self.network.outputs == 1 else ("time", "output", "time'", "output'")
-        for prefix, names, read in (("C", CORRELATIONS, self.correlation), ("R", RESPONSES, self.response)):
-            for name in names:
-                if name in LAYERED:
-                    stack = np.stack([read(name, layer=l) for l in range(1, self.network.depth + 1)])
-                    variables[f"{prefix}_{name}"] = (("layer", *dims), stack)
-                else:
-                    variables[f"{prefix}_{name}"] = (dims, read(name))
-        return variables
+    def _names(self):
+        return "test_loss", "train_loss", *(f"{letter}_{name}" for letter in "CR" for name in CORRELATIONS)
+
+    def _variable(self, name):
+        letter, _, field = name.partition("_")
+        if letter not in ("C", "R"):
+            return super()._variable(name)
+        read = self.correlation if letter == "C" else self.response
+        dimensions = ("time", "time_2") if self.network.outputs == 1 else ("time", "output", "time_2", "output_2")
+        if field not in LAYERED:
+            return dimensions, read(field)
+        return ("layer", *dimensions), np.stack([read(field, layer=layer) for layer in range(1, self.network.depth + 1)])
 
     def summary(self):
         last = min(self.finished, self.rows) - 1

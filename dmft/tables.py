@@ -28,8 +28,7 @@ class Tabular:
         ImportError
             Without the optional library xarray.
         """
-        coordinates, variables = self._coordinates(), self._variables()
-        named = {name: (tuple(map(identifier, dimensions)), array) for name, (dimensions, array) in variables.items()}
+        coordinates, named = self._coordinates(), {name: self._variable(name) for name in self._names()}
         known = {dimension: _coordinate(coordinates, dimension, size) for ds, a in named.values() for dimension, size in zip(ds, a.shape)}
         return _library("xarray").Dataset(named, known, self._attributes())
 
@@ -49,26 +48,30 @@ class Tabular:
         ValueError
             If an array does not exist, or if dimensions differ.
         """
-        variables = self._variables()
-        variables |= {name: (dimensions, array) for name, dimensions in self.parts.items() if (array := getattr(self, name)) is not None}
+        valid = (*self._names(), *self.parts)
         for i, name in enumerate(names):
-            checks.choice(f"names[{i}]", name, tuple(variables))
-        chosen = names or [name for name in variables if name.endswith("_loss")]
+            checks.choice(f"names[{i}]", name, valid)
+        chosen = names or [name for name in valid if name.endswith("_loss")]
         if not chosen:
-            raise ValueError(f"names must be given, as this result has no losses: of {', '.join(map(repr, variables))}")
-        dimensions = {name: tuple(map(identifier, variables[name][0][: variables[name][1].ndim])) for name in chosen}
-        if len(set(dimensions.values())) > 1:
-            stated = "; ".join(f"{name!r} has ({', '.join(own)})" for name, own in dimensions.items())
+            raise ValueError(f"names must be given, as this result has no losses: of {', '.join(map(repr, valid))}")
+        variables = {name: self._variable(name) for name in chosen}
+        if len({dimensions for dimensions, _ in variables.values()}) > 1:
+            stated = "; ".join(f"{name!r} has ({', '.join(dimensions)})" for name, (dimensions, _) in variables.items())
             raise ValueError(f"names must be of arrays with the same dimensions; {stated}")
-        columns, (own, *_) = {name: variables[name][1] for name in chosen}, dimensions.values()
-        coordinates, pandas = self._coordinates(), _library("pandas")
-        levels = [_coordinate(coordinates, dimension, size) for dimension, size in zip(own, columns[chosen[0]].shape)]
+        (own, first), coordinates, pandas = variables[chosen[0]], self._coordinates(), _library("pandas")
+        levels = [_coordinate(coordinates, dimension, size) for dimension, size in zip(own, first.shape)]
         index = pandas.MultiIndex.from_product(levels, names=own) if len(own) > 1 else pandas.Index(levels[0], name=own[0])
-        return pandas.DataFrame({name: np.ravel(array) for name, array in columns.items()}, index=index)
+        return pandas.DataFrame({name: np.ravel(array) for name, (_, array) in variables.items()}, index=index)
 
-    def _variables(self):
-        """Arrays with the names of their dimensions, by name."""
-        return {name: (self.labels(name), array) for name, array in self.arrays().items()}
+    def _names(self):
+        """Names of the arrays of the labelled view."""
+        return tuple(self.arrays())
+
+    def _variable(self, name):
+        """An array with the names of its dimensions, as identifiers."""
+        array = getattr(self, name)
+        dimensions = self.parts[name][: array.ndim] if name in self.parts else self.labels(name)
+        return tuple(map(identifier, dimensions)), array
 
     def _coordinates(self):
         """Values along dimensions that are not just counted."""

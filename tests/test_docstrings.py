@@ -20,7 +20,8 @@ def exported():
     """Public names and what they stand for."""
     names = {name: getattr(dmft, name) for name in dir(dmft) if not inspect.ismodule(getattr(dmft, name))}
     for module in (dmft.datasets, dmft.limits, dmft.plot, dmft.figures):
-        stated = getattr(module, "__all__", None) or [n for n, f in vars(module).items() if getattr(f, "__module__", None) == module.__name__]
+        own = [name for name, value in vars(module).items() if getattr(value, "__module__", None) == module.__name__]
+        stated = getattr(module, "__all__", own)
         names |= {f"{module.__name__[5:]}.{name}": getattr(module, name) for name in stated if not name.startswith("_")}
     return {name: value for name, value in names.items() if callable(value)}
 
@@ -73,7 +74,7 @@ def test_every_method_is_documented(name):
 def test_every_public_name_has_an_example_that_is_true(name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     value = EXPORTED[name]
-    texts = {name: inspect.getdoc(value)} | {f"{name}.{method}": inspect.getdoc(function) or "" for method, function in public_methods(value)}
+    texts = {name: inspect.getdoc(value)} | {f"{name}.{method}": inspect.getdoc(f) or "" for method, f in public_methods(value)}
     assert ">>>" in texts[name]
     for where, text in texts.items():
         test = doctest.DocTestParser().get_doctest(text, {"dmft": dmft, "np": np}, where, None, 0)

@@ -307,7 +307,8 @@ def test_data_sets_name_all_dimensions_as_identifiers(name):
 def test_primed_dimensions_end_in_two():
     pytest.importorskip("xarray")
     assert made("t: linear").to_xarray()["C_h"].dims == ("layer", "time", "time_2")
-    assert made("t: mlp").to_xarray()["gradient_grams"].dims == ("time", "layer", "followed_point_and_output", "followed_point_and_output_2")
+    theory = made("t: mlp").to_xarray()["gradient_grams"]
+    assert theory.dims == ("time", "layer", "followed_point_and_output", "followed_point_and_output_2")
     networks = made("e: mlp").to_xarray()["feature_kernels"]
     assert networks.dims == ("seed", "layer", "chosen_time", "point", "chosen_time_2", "point_2")
     kernel = made("e: mlp").feature_kernel(2, test=True)
