@@ -40,6 +40,11 @@ def overview(trajectory, ensemble=None):
     ------
     TypeError, ValueError
         If there is no such figure, or the ensemble is of another problem.
+
+    Examples
+    --------
+    >>> trajectory = dmft.solve(dmft.DeepLinear(1), dmft.GaussianData(2.0), dmft.GradientDescent(0.2, 20), progress=False)
+    >>> figure = dmft.plot.overview(trajectory)
     """
     check_type("trajectory", trajectory, (LinearTrajectory, FunctionTrajectory))
     if ensemble is not None:
