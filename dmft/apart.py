@@ -1,0 +1,65 @@
+"""A call in a process of its own, which may hang or crash without harm to this one."""
+
+import os
+import pickle
+import resource
+import subprocess
+import sys
+
+from .errors import StorageError
+
+_CHILD = "import pickle, sys; sys.path[:] = pickle.load(sys.stdin.buffer); from dmft.apart import _serve; _serve()"
+_SECONDS, _BYTES_PER_SECOND = 30.0, 5e6
+
+
+def apart(function, path, *arguments):
+    """`function(path, *arguments)` in a new Python process; takes about half a second more.
+
+    Parameters
+    ----------
+    function : callable
+        Of a module of ours. Raises StorageError only, and returns plain values and arrays.
+    path : path
+        The file that it reads, whose size bounds the time that it may take.
+
+    Raises
+    ------
+    StorageError
+        That of the function; or if it hangs or crashes.
+    """
+    limit = _SECONDS + os.path.getsize(path) / _BYTES_PER_SECOND
+    request = pickle.dumps(sys.path) + pickle.dumps((function, (path, *arguments)))
+    try:
+        child = subprocess.run([sys.executable, "-c", _CHILD], input=request, capture_output=True, timeout=limit)
+    except subprocess.TimeoutExpired as error:
+        raise StorageError(damage(path, f"HDF5 hangs on it: no answer in {limit:.0f} s")) from error
+    except OSError as error:
+        raise StorageError(f"{path} cannot be read: no process could be started to look at it ({error})") from error
+    if child.returncode < 0:
+        raise StorageError(damage(path, f"HDF5 crashes on it: signal {-child.returncode}"))
+    if child.returncode > 0:
+        last = child.stderr.decode(errors="replace").strip().rpartition("\n")[2]
+        raise StorageError(f"{path} cannot be read: the process that looked at it failed ({last})")
+    value, message = pickle.loads(child.stdout)
+    if message is not None:
+        raise StorageError(message)
+    return value
+
+
+def damage(path, what):
+    """The message for a file that is not as it was written."""
+    return f"{path} is damaged ({what}); restore it from a copy, or solve again"
+
+
+def _serve():
+    """Answer one request of `apart`; the process ends without cleaning up, on which HDF5 may crash."""
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    function, arguments = pickle.load(sys.stdin.buffer)
+    with os.fdopen(os.dup(1), "wb") as answer:
+        os.dup2(2, 1)
+        try:
+            reply = function(*arguments), None
+        except StorageError as error:
+            reply = None, str(error)
+        pickle.dump(reply, answer, protocol=5)
+    os._exit(0)
