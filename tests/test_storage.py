@@ -650,13 +650,13 @@ def test_info(stored):
 
 def test_schema_1():
     folder = Path(__file__).parent / "storage"
-    after = dmft.load(folder / "schema-1-trajectory.h5")
+    after = dmft.load(folder / "schema-1-deep-linear-trajectory.h5")
     assert after.status is dmft.Status.COMPLETED and after.finished == 7
     assert after.network == dmft.DeepLinear(depth=1, width_ratio=2.0, richness=0.8, outputs=2)
     assert after.data.target_overlap.tolist() == [[1.0, 0.3], [0.3, 0.7]]
     assert after.training == dmft.GradientDescent([0.2 / (1 + step) for step in range(6)], 6, momentum=0.5)
     assert after.test_loss[[0, 1, 6]] == pytest.approx([3.2625, 1.507568, 0.7591027367436416], rel=1e-12)
     assert after.correlation("h", layer=1)[6, 1, 0, 0] == pytest.approx(-0.003864960178001705, rel=1e-12)
-    ensemble = dmft.load(folder / "schema-1-ensemble.h5")
+    ensemble = dmft.load(folder / "schema-1-deep-linear-ensemble.h5")
     assert ensemble.widths == (40,) and ensemble.samples == 30 and len(ensemble.times) == 7
     assert ensemble.test_loss[:, -1] == pytest.approx([1.1198384734228217, 0.7253644744646099], rel=1e-12)
