@@ -365,13 +365,12 @@ def describe(file, sealed):
     """What an open file is, whether this version reads it, and what it holds, in lines."""
     attributes = {name: plain(value) for name, value in file.attrs.items()}
     reason = foreign(attributes) or (None if sealed else changed(file)) or unknown(attributes)
-    ours = attributes.get("format") in (TRAJECTORY, ENSEMBLE)
     attributes.pop(_CHECKSUM, None)
     lines = [f"{attributes.pop('format', 'no file of dmft')}, schema {attributes.pop('schema', 'unknown')}"]
     lines.append(_line("readable", f"no: {reason}" if reason else "yes"))
     lines.append(_line("as it was written", "yes" if sealed else "not known: no seal, or a broken one"))
-    for name in ("spec", "environment", "report") if ours else ():
-        attributes |= {f"{name}.{key}": value for key, value in json.loads(attributes.pop(name, "{}")).items()}
+    for name in () if reason else ("spec", "environment", "report"):
+        attributes |= {f"{name}.{key}": value for key, value in json.loads(attributes.pop(name)).items()}
     lines += [_line(name, value) for name, value in sorted(attributes.items())]
     lines.append(_line("size", f"{os.path.getsize(file.filename) / 2**20:.2f} MiB"))
     file.visititems(lambda name, node: lines.append(_line(name, _shape(node))) if isinstance(node, h5py.Dataset) else None)

@@ -198,15 +198,22 @@ def info(path):
     return f"{path}: {_described(path, sealed) if sealed else apart(_described, path, sealed)}"
 
 
+def _checked(path):
+    """The absolute path, links followed; a regular file, or nothing, is there."""
+    if not isinstance(path, (str, os.PathLike)):
+        raise TypeError(f"path must be a str or os.PathLike; got {path!r}")
+    if "\0" in str(path):
+        raise ValueError(f"path must not contain null characters; got {str(path)!r}")
+    require_regular(path)
+    return Path(path).resolve()
+
+
 # ---- reading
 
 
 def _examined(path):
     """Whether the file at `path`, which is HDF5 at least, is byte for byte as dmft left it."""
-    if not isinstance(path, (str, os.PathLike)):
-        raise TypeError(f"path must be a str or os.PathLike; got {path!r}")
-    require_regular(path)
-    remove_leftovers(Path(path).resolve())
+    remove_leftovers(_checked(path))
     try:
         if is_hdf5(path):
             return is_sealed(path)
@@ -286,11 +293,7 @@ def _damage_is_an_error(path):
 @contextlib.contextmanager
 def _claimed(path, kind, overwrite):
     """Hold the only right to write a file of this kind; yields its `Place`."""
-    try:
-        path = Path(path).resolve()
-    except TypeError as error:
-        raise TypeError(f"the file to write must be a path (str or os.PathLike); got {path!r}") from error
-    require_regular(path)
+    path = _checked(path)
     with held(path) as place:
         if path.exists() and path.stat().st_size > 0:
             _check_replaceable(path, kind, overwrite)

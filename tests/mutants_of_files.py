@@ -11,7 +11,7 @@ import argparse
 import collections
 import json
 import os
-import select
+import signal
 import subprocess
 import sys
 import tempfile
@@ -21,7 +21,7 @@ import numpy as np
 
 ROOT = Path(__file__).parents[1]
 SCHEMA_1 = sorted((ROOT / "tests/storage").glob("schema-1-*.h5"))
-SECONDS = 3.0
+SECONDS = 2
 GOOD = {"unharmed", "refused"}
 
 
@@ -97,7 +97,7 @@ def answer(path, original):
 
 
 def serve(directly):
-    """Answer requests, pairs of paths as JSON, one a line."""
+    """Answer requests, pairs of paths as JSON, one a line; a request that takes too much processor time is the end."""
     sys.path.insert(0, str(ROOT))
     from dmft import apart, storage
 
@@ -105,14 +105,17 @@ def serve(directly):
     if directly:
         storage.apart = lambda function, path, *arguments: function(path, *arguments)
     for line in sys.stdin:
-        print(json.dumps(answer(*json.loads(line))), flush=True)
+        signal.setitimer(signal.ITIMER_VIRTUAL, SECONDS)
+        outcomes = answer(*json.loads(line))
+        signal.setitimer(signal.ITIMER_VIRTUAL, 0)
+        print(json.dumps(outcomes), flush=True)
 
 
 class Worker:
     """A process that serves, started anew after its death."""
 
-    def __init__(self, directly, seconds=SECONDS):
-        self.directly, self.seconds, self.process = directly, seconds, None
+    def __init__(self, directly):
+        self.directly, self.process = directly, None
 
     def ask(self, *paths):
         """Outcomes of load and info, or what became of the worker, twice."""
@@ -121,18 +124,15 @@ class Worker:
             pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL, "text": True}
             self.process = subprocess.Popen([sys.executable, "-c", code], **pipes)
         print(json.dumps([str(path) for path in paths]), file=self.process.stdin, flush=True)
-        ready, _, _ = select.select([self.process.stdout], [], [], self.seconds)
-        line = self.process.stdout.readline() if ready else ""
-        if line:
-            return json.loads(line)
-        self.close()
-        return ["crash" if ready else "hang"] * 2
+        line = self.process.stdout.readline()
+        return json.loads(line) if line else 2 * ["hang" if self.close() == -signal.SIGVTALRM else "crash"]
 
     def close(self):
+        """Exit status."""
         if self.process is not None:
-            self.process.kill()
             self.process.communicate()
-            self.process = None
+            status, self.process = self.process.returncode, None
+            return status
 
 
 def survey(folder, seed, count, directly=True):
@@ -147,7 +147,7 @@ def survey(folder, seed, count, directly=True):
     """
     files = originals(folder)
     counts, failures = collections.Counter(), []
-    worker, user = Worker(directly), Worker(False, seconds=10 * SECONDS)
+    worker, user = Worker(directly), Worker(False)
     path = Path(folder) / "mutant.h5"
     try:
         for number, (name, content, harm) in enumerate(mutants(files, seed, count)):
