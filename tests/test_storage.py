@@ -503,7 +503,7 @@ def test_unwritable_place_is_an_error_before_any_work(place, message, tmp_path, 
     for method in ("causal", "reference"):
         with pytest.raises(StorageError, match=message) as error:
             solve(PROBLEMS["plain"], method=method, out=path, overwrite=True)
-        assert str(path.resolve()) in str(error.value)
+        assert str(path) in str(error.value)
     assert content is None or path.read_bytes() == content
     assert os.path.lexists(path) == (mode is not None) and (mode is None or os.lstat(path).st_mode == mode)
 
