@@ -33,7 +33,13 @@ def apart(function, path, *arguments):
     request = pickle.dumps((sys.path, limit)) + pickle.dumps((function, (path, *arguments)))
     hangs = damage(path, f"HDF5 hangs on it: no answer in {limit} s")
     try:
-        child = subprocess.run([sys.executable, "-c", _CHILD], input=request, capture_output=True, timeout=_PATIENCE * limit)
+        child = subprocess.run(
+            [sys.executable, "-c", _CHILD],
+            input=request,
+            capture_output=True,
+            timeout=_PATIENCE * limit,
+            start_new_session=True,  # Ctrl-C is for this process, which ends the other
+        )
     except subprocess.TimeoutExpired as error:
         raise StorageError(hangs) from error
     except OSError as error:

@@ -266,7 +266,7 @@ def kill(process):
 def test_kill_at_any_moment_leaves_a_file_that_loads_and_resumes(tmp_path):
     states, failures = storm_of_kills.storm(tmp_path, 8, seed=3)
     assert failures == [] and states["interrupted"] > 0
-    assert_close(*storm_of_kills.resumed(tmp_path, 8))
+    assert_close(*storm_of_kills.continued(tmp_path, 8))
 
 
 def test_kill_within_a_write_leaves_the_previous_file(tmp_path):
