@@ -6,7 +6,7 @@ moment leaves the previous complete file, and a reader never meets a half-writte
 HDF5's own single-writer mode is not used: it cannot add attributes or rows of several datasets at once, and leaves a file marked as
 open when its writer is killed.
 
-The new file has mode, owner (as far as the system allows) and extended attributes of the one whose place it takes. Links are followed.
+The new file has mode and owner of the one whose place it takes, as far as the system allows. Links are followed.
 
 The right to write is an advisory lock on a hidden file beside the target, which the operating system drops when its holder dies. It
 binds those who ask for it; against all others, a writer looks before each write whether the file is still the one that it left.
@@ -118,16 +118,15 @@ def _identity(path):
 
 
 def _create(partial, model):
-    """An empty file with mode, owner and extended attributes of `model`, or those of a new file if there is none."""
+    """An empty file with owner and mode of `model` as far as may be, or those of a new file if there is none."""
     _remove(partial)
     exists = model.exists()
     os.close(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600 if exists else 0o666))
     if exists:
         found = model.stat()
-        for owner in ((found.st_uid, -1), (-1, found.st_gid)):
-            with contextlib.suppress(PermissionError):
-                os.chown(partial, *owner)
-        shutil.copystat(model, partial)
+        for copy, *like in ((os.chown, found.st_uid, -1), (os.chown, -1, found.st_gid), (os.chmod, stat.S_IMODE(found.st_mode))):
+            with contextlib.suppress(OSError):
+                copy(partial, *like)
 
 
 def _check_space(partial, growth):

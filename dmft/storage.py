@@ -159,9 +159,9 @@ class LiveFile:
         """Go over to a free name in the first folder that takes the trajectory; whether there is one."""
         before = self._place
         self._rows = 0
-        for folder in (self._path.parent, Path.cwd(), Path(tempfile.gettempdir())):
-            with contextlib.suppress(StorageError):
-                self._place = self._claims.enter_context(held(free_name(self._path, folder)))
+        for folder in (lambda: self._path.parent, os.getcwd, tempfile.gettempdir):
+            with contextlib.suppress(StorageError, OSError):
+                self._place = self._claims.enter_context(held(free_name(self._path, folder())))
                 self.write(trajectory)
                 _warn(f"{error}. The solve is written to {self._place.path} instead")
                 return True
@@ -198,12 +198,12 @@ def info(path):
     return f"{path}: {_described(path, sealed) if sealed else apart(_described, path, sealed)}"
 
 
-def _checked(path):
+def _checked(path, name="path"):
     """The absolute path, links followed; a regular file, or nothing, is there."""
     if not isinstance(path, (str, os.PathLike)):
-        raise TypeError(f"path must be a str or os.PathLike; got {path!r}")
+        raise TypeError(f"{name} must be a path (str or os.PathLike); got {path!r}")
     if "\0" in str(path):
-        raise ValueError(f"path must not contain null characters; got {str(path)!r}")
+        raise ValueError(f"{name} must be a path without null characters; got {str(path)!r}")
     require_regular(path)
     return Path(path).resolve()
 
@@ -214,14 +214,21 @@ def _checked(path):
 def _examined(path):
     """Whether the file at `path`, which is HDF5 at least, is byte for byte as dmft left it."""
     remove_leftovers(_checked(path))
-    try:
+    with _failure_is_an_error(path):
         if is_hdf5(path):
             return is_sealed(path)
+    raise StorageError(f"{path} is not an HDF5 file, or was cut off or overwritten at its beginning")
+
+
+@contextlib.contextmanager
+def _failure_is_an_error(path):
+    """What the system says when bytes are read is a StorageError."""
+    try:
+        yield
     except FileNotFoundError as error:
         raise StorageError(f"{path} does not exist") from error
     except OSError as error:
         raise StorageError(f"{path} cannot be read: {error.strerror}") from error
-    raise StorageError(f"{path} is not an HDF5 file, or was cut off or overwritten at its beginning")
 
 
 def _content(path, sealed):
@@ -293,7 +300,7 @@ def _damage_is_an_error(path):
 @contextlib.contextmanager
 def _claimed(path, kind, overwrite):
     """Hold the only right to write a file of this kind; yields its `Place`."""
-    path = _checked(path)
+    path = _checked(path, "the file to write")
     with held(path) as place:
         if path.exists() and path.stat().st_size > 0:
             _check_replaceable(path, kind, overwrite)
@@ -302,10 +309,12 @@ def _claimed(path, kind, overwrite):
 
 def _check_replaceable(path, kind, overwrite):
     alone = "it is left as it is; choose another name, or remove it"
-    if not is_hdf5(path):
+    with _failure_is_an_error(path):
+        hdf5, sealed = is_hdf5(path), is_sealed(path)
+    if not hdf5:
         raise StorageError(f"{path} exists and is not a {kind} file: {alone}")
     try:
-        found, status, finished = _identified(path) if is_sealed(path) else apart(_identified, path)
+        found, status, finished = _identified(path) if sealed else apart(_identified, path)
     except StorageError as error:
         raise StorageError(f"{path} exists, and what it is cannot be read: {alone}. {error}") from error
     if found != kind:

@@ -248,13 +248,15 @@ def test_file_system_without_locks(code, stored, whole, monkeypatch):
         assert "completed" in storage.info(stored)
 
 
-def test_file_without_permission_or_readable_disk(stored, monkeypatch):
+@pytest.mark.parametrize("code", [errno.EIO, errno.EACCES])
+def test_file_that_the_system_cannot_read(code, stored, whole, monkeypatch):
     def broken(path):
-        raise OSError(errno.EIO, os.strerror(errno.EIO))
+        raise OSError(code, os.strerror(code))
 
     monkeypatch.setattr(storage, "is_sealed", broken)
-    with pytest.raises(StorageError, match=r"run\.h5 cannot be read: Input/output error"):
-        dmft.load(stored)
+    for call in (dmft.load, storage.info, whole.save):
+        with pytest.raises(StorageError, match=rf"run\.h5 cannot be read: {os.strerror(code)}"):
+            call(stored)
 
 
 # ---- files of other versions

@@ -6,6 +6,7 @@ import fcntl
 import importlib
 import os
 import resource
+import shutil
 import stat
 from pathlib import Path
 
@@ -231,6 +232,22 @@ def test_folder_that_is_gone(whole, tmp_path, monkeypatch):
     assert solved.report["written_to"] == str(work / "run-1.h5")
     assert_is(work / "run-1.h5", whole)
     assert not path.parent.exists() and dmft.load(tmp_path / "archive" / "run.h5").status is dmft.Status.INTERRUPTED
+
+
+def test_folder_that_is_gone_with_the_working_directory(whole, tmp_path, monkeypatch):
+    path = tmp_path / "runs" / "run.h5"
+    path.parent.mkdir()
+    (tmp_path / "temporary").mkdir()
+    monkeypatch.setattr(storage.tempfile, "tempdir", str(tmp_path / "temporary"))
+    here = os.getcwd()
+    meanwhile(monkeypatch, lambda: shutil.rmtree(path.parent))
+    os.chdir(path.parent)
+    try:
+        with pytest.warns(StorageWarning, match=r"temporary/run-1\.h5 instead"):
+            solve(PROBLEM, out=path)
+    finally:
+        os.chdir(here)
+    assert_is(tmp_path / "temporary" / "run-1.h5", whole)
 
 
 def test_resume_of_a_file_that_is_taken_away(whole, tmp_path, monkeypatch):
