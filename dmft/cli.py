@@ -140,6 +140,7 @@ def compare(
         _check_solve(stated)
         ensembles = [_simulated(stated, stated.simulate | sizes, out)]
         trajectory = _solved(stated, written[0], overwrite)
+        written[0] = _written(trajectory, written[0])
     else:
         if changes:
             raise ValueError(f"set changes a problem file, FILE.toml; got {changes[0]!r} with {file}")
@@ -345,13 +346,13 @@ def _require_free(path, overwrite, kind):
     """Raise, before any work, the error with which writing a result of this kind to `path` would end."""
     from . import storage
 
+    storage.require_writable(path, {dmft.Trajectory: storage.TRAJECTORY, dmft.Ensemble: storage.ENSEMBLE}[kind])
     if path.exists() and not overwrite:
         use = {
             dmft.Trajectory: f"hold it against networks with dmft compare {path}, continue it with dmft resume",
             dmft.Ensemble: f"hold a trajectory against it with dmft compare RUN.h5 {path}",
         }
         raise StorageError(f"{path} exists: {use[kind]}, write elsewhere with --out, or replace it with --overwrite")
-    storage.require_writable(path, {dmft.Trajectory: storage.TRAJECTORY, dmft.Ensemble: storage.ENSEMBLE}[kind])
 
 
 def _check_solve(stated):
@@ -382,10 +383,18 @@ def _loaded(file, kind):
     return result
 
 
+def _written(trajectory, path):
+    """Where a trajectory is that was to be written to `path`."""
+    path = trajectory.report.get("written_to", path)
+    if path is None:
+        raise StorageError("the trajectory could not be written to any file, and is lost")
+    return path
+
+
 def _show_trajectory(trajectory, path):
     _say(str(trajectory))
     _show_losses(trajectory)
-    _say(f"written: {path}")
+    _say(f"written: {_written(trajectory, path)}")
     if trajectory.status is dmft.Status.INTERRUPTED:
         raise typer.Exit(130)
 
