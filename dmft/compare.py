@@ -12,7 +12,7 @@ from .trajectory import Trajectory
 __all__ = ["FunctionVerdict", "LossComparison", "Verdict", "compare", "near_edge"]
 
 
-def compare(trajectory, ensemble, *, dims=None, threshold=4.0, progress=True, workers=1):
+def compare(trajectory, ensemble, *, dims=None, level=0.01, progress=True, workers=1):
     """Hold a solved theory against simulated networks.
 
     Of deep linear networks, the mean over seeds of both losses is compared with the theory at every time, in units of its standard
@@ -34,8 +34,8 @@ def compare(trajectory, ensemble, *, dims=None, threshold=4.0, progress=True, wo
     dims : sequence of int, optional
         DeepLinear only: further sizes, simulated here, each with at least as many seeds as the (first) ensemble and more where D is
         smaller, so that standard errors are alike. A quarter of its size is a good choice. Their random streams are fixed by the size.
-    threshold : float
-        Theory and simulation agree when the deciding |z| are below it.
+    level : float
+        Chance, below 1/2, that a right theory is said to differ, for all rows of the verdict together.
     progress : bool
         Show progress bars of what is simulated or solved here.
     workers : int
@@ -57,11 +57,11 @@ def compare(trajectory, ensemble, *, dims=None, threshold=4.0, progress=True, wo
     """
     check_type("trajectory", trajectory, (Trajectory,))
     ensembles = checked_ensembles(trajectory, ensemble)
-    threshold = checks.positive("threshold", threshold)
+    level = checks.number("level", level, "a number between 0 and 0.5", lambda v: 0 < v < 0.5)
     if isinstance(trajectory, FunctionTrajectory):
         if dims is not None:
             raise ValueError(
                 f"dims must be None for networks on a data set, whose sizes are widths: give ensembles of several widths; got {dims!r}"
             )
-        return functions.compare(trajectory, ensembles, threshold, checks.flag("progress", progress))
-    return linear.compare(trajectory, ensembles, dims, threshold, progress, workers)
+        return functions.compare(trajectory, ensembles, level, checks.flag("progress", progress))
+    return linear.compare(trajectory, ensembles, dims, level, progress, workers)

@@ -7,9 +7,9 @@ from matplotlib.lines import Line2D
 import dmft
 
 from .. import plot
-from ..coordinate_check import fitted_power
 from ..curves import root_mean_square
 from ..parameterizations import stable_cut
+from ..width_powers import fitted
 
 _COLOURS = ("#000000", "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00")
 _MARKERS = "sovD^P"
@@ -173,8 +173,8 @@ def convergence(
 
 def _draw_fit(ax, widths, sizes, power, colour, marker, label):
     """As `_draw_power`, the label with the fitted power and its standard error."""
-    slope, error, _ = fitted_power(sizes, widths)
-    _draw_power(ax, widths, sizes, power, colour, marker, rf"{label}: ${slope:.2f} \pm {error:.2f}$")
+    fit = fitted(sizes, widths)
+    _draw_power(ax, widths, sizes, power, colour, marker, rf"{label}: ${fit.slope:.2f} \pm {fit.error:.2f}$")
 
 
 def polytope(depth=3):
