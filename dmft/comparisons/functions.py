@@ -7,13 +7,13 @@ function, amplitude    residuals along the theory's own change f(t) - f(0), at a
                        relative to them, where the theory stands still
 function, lag          the part of the residuals along the theory's time derivative, made orthogonal to its change, relative to that change;
                        positive where networks are late
-train loss, test loss  at a third, two thirds and the end, relative to the theory, or to 5% of its initial loss where that is more
 initial function       at all times the part along the network's own initial function, relative to it, where the theory depends on that:
                        errors odd in the initial function have mean zero over seeds and would not be seen otherwise
+train loss, test loss  at a third, two thirds and the end, relative to the theory, or to 5% of its initial loss where that is more
 kernels                where theory and networks have recorded them: see `kernels`
 
-Function and training loss are the main rows. Amplitude and final training loss decide whether there is power to say that theory and
-networks agree.
+All before the test loss are the main rows, with 90% of the level. Amplitude and final training loss decide whether there is power to say
+that theory and networks agree.
 
 A theory that is sampled is solved for each network with particles of its own: its Monte Carlo error is part of the spread over seeds.
 Where one solution serves all networks, its error is common to them and counts as such, with the degrees of freedom of its replicas.
@@ -33,7 +33,7 @@ from ..solve import solve
 from ..theories.shallow import REPLICAS
 from .judgement import Judgement
 from .kernels import kernel_rows
-from .rows import ROUNDING, Row, decisive_times, divergence, judged, fit_weights, loss_scale, row
+from .rows import ROUNDING, Row, decisive_times, divergence, fit_weights, judged, loss_scale, row
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -43,7 +43,7 @@ class FunctionVerdict(Judgement):
     Attributes
     ----------
     table : tuple of Row
-        "function, amplitude", "function, lag", "train loss, t = 5", ..., "test loss, t = 5", ..., "initial function",
+        "function, amplitude", "function, lag", "initial function", "train loss, t = 5", ..., "test loss, t = 5", ...,
         "feature kernel 1", "feature kernel 1, change", ..., as far as theory and networks have them; see `dmft.comparisons.functions`.
     zscores : ndarray (T,)
         Of the amplitude at each time alone; zero where the theory has not moved, or networks and theory have diverged.
@@ -144,11 +144,11 @@ def compare(trajectory, ensembles, level, progress):
     for g in groups:
         g.direct(finite, moves)
     rows = list(_function_rows(groups, finite, moves, common))
+    if solves:
+        rows.append(_initial_row(groups, finite, common))
     for name in ("train_loss", "test_loss"):
         if getattr(trajectory, name) is not None:
             rows += _loss_rows(groups, name, np.flatnonzero(finite)[-1], common)
-    if solves:
-        rows.append(_initial_row(groups, finite, common))
     rows += kernel_rows(groups, finite, common)
     if diverged[0] != diverged[1]:
         rows.append(divergence())
@@ -214,7 +214,7 @@ def _initial_row(groups, times, common):
     square = _square(directions[0])
     samples = [np.sum(g.residual[:, times] * d, axis=(1, 2)) / square for g, d in zip(groups, directions)]
     fluctuation = [g.fluctuation * np.sqrt(_square(g.direction[:, times]) / square) for g in groups]
-    return row("initial function", samples, fluctuation=fluctuation, main=False, **common)
+    return row("initial function", samples, fluctuation=fluctuation, **common)
 
 
 def _zscores(groups, times, common):

@@ -218,7 +218,9 @@ def _rows(theory, ensembles, name, weights):
         yield row(f"{label}, t = {t}", samples, weights, fluctuation=spreads, size=size, decides=t == finite[-1])
     change = theory[finite] - theory[finite[:1]]
     if change @ change > ROUNDING * (theory[finite] @ theory[finite]):
-        yield row(f"{label}, change", [(n[:, finite] - theory[finite]) @ change / (change @ change) for n in losses], weights)
+        residuals, square = [n[:, finite] - theory[finite] for n in losses], change @ change
+        fluctuation = [np.sqrt(r.var(axis=0, ddof=1).sum() / square) for r in residuals]
+        yield row(f"{label}, change", [r @ change / square for r in residuals], weights, fluctuation=fluctuation)
     if _one_side_diverges(theory, losses[0]):
         yield divergence(label)
 

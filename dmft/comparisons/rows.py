@@ -12,7 +12,7 @@ import math
 from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy import special, stats
+from scipy import optimize, special, stats
 
 #: Relative to the theory; below it numbers are equal.
 ROUNDING = 1e-10
@@ -85,13 +85,20 @@ class Row:
 
     @property
     def critical(self):
-        """|z| that is exceeded with the chance `level`, if there is no bias."""
-        return float(stats.t.isf(self.level / 2, self.degrees))
+        """|z| at which p is the `level`."""
+        bias = self.bias / self.standard_error
+
+        def excess(x):
+            return stats.t.sf(x, self.degrees) + stats.t.sf(x + 2 * bias, self.degrees) - self.level
+
+        low, high = stats.t.isf((self.level, self.level / 2), self.degrees)  # for a large bias, and for none
+        return bias + float(optimize.brentq(excess, low - 1e-6 * high, high + 1e-6 * high))
 
     @property
     def detectable(self):
         """The smallest true deviation that is found at the row's level with probability 90% by as many seeds, of as large a spread."""
-        return float(self.bias + special.nctdtrinc(self.degrees, 1 - POWER, self.critical) * self.standard_error)
+        distance = self.critical - self.bias / self.standard_error
+        return float(self.bias + special.nctdtrinc(self.degrees, 1 - POWER, distance) * self.standard_error)
 
     def repeated(self, factor):
         """The row of `factor` times as many seeds, of the same spread."""
