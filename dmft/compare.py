@@ -15,15 +15,19 @@ __all__ = ["FunctionVerdict", "LossComparison", "Verdict", "compare", "near_edge
 def compare(trajectory, ensemble, *, dims=None, level=0.01, progress=True, workers=1):
     """Hold a solved theory against simulated networks.
 
-    Of deep linear networks, the mean over seeds of both losses is compared with the theory at every time, in units of its standard
-    error. With more than one size the verdict is reached at infinite D: the means are fitted by limit + slope / D at every time,
-    weighted by their errors.
+    Compared are a few numbers that the theory fixes, a row of the verdict's `table` each: the mean over seeds of network - theory, relative
+    to the theory, its standard error, and the smallest deviation that as many seeds would find. The outcome is "differs" if a row does by
+    more than chance and the bias of finite size, "cannot tell" if a deviation of 10% would not be found in a row that decides, of
+    amplitude of the function and final losses, and "agrees" otherwise; see `dmft.comparisons.rows`.
 
-    Of networks on a data set, every network is compared with its own theory, solved again from the network's initial function where
-    the theory depends on it; see `dmft.comparisons.functions`. A trajectory solved with ``width=d`` needs networks of width d; one of
+    Of deep linear networks both losses are compared (`dmft.comparisons.linear`). With more than one size the rows are those of infinite D,
+    by the fit limit + slope / D.
+
+    Of networks on a data set (`dmft.comparisons.functions`), every network is compared with its own theory, solved again from the
+    network's initial function where the theory depends on it. A trajectory solved with ``width=d`` needs networks of width d; one of
     infinite width is compared as it is. Ensembles of several widths, a trajectory of ``width=d`` solved again at each, are extrapolated
-    to infinite width. Of an `MLP`, kernels that the networks recorded (``track="kernels"``) are compared too,
-    layer by layer; networks are to be centred, as they are by default, for the theory starts from zero.
+    to infinite width. Kernels that both have recorded (``track="kernels"``) are compared too; networks are to be centred, as they are by
+    default, for the theory of an `MLP` starts from zero.
 
     Parameters
     ----------
@@ -54,6 +58,17 @@ def compare(trajectory, ensemble, *, dims=None, level=0.01, progress=True, worke
     -----
     EdgeOfStabilityWarning
         If the theory of a deep linear network is unstable at 2.5 times the learning rate: finite networks then approach it slowly.
+
+    Examples
+    --------
+    >>> problem = dmft.DeepLinear(depth=1), dmft.GaussianData(2.0), dmft.GradientDescent(0.1, 10)
+    >>> networks = dmft.simulate(*problem, dim=100, seeds=8, progress=False)
+    >>> verdict = dmft.compare(dmft.solve(*problem, progress=False), networks, progress=False)
+    >>> print(verdict)
+    Theory and networks: cannot tell, a deviation of 10% would not be seen
+    ...
+    >>> verdict.row("train loss, change").differs
+    False
     """
     check_type("trajectory", trajectory, (Trajectory,))
     ensembles = checked_ensembles(trajectory, ensemble)

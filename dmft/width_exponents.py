@@ -20,6 +20,7 @@ from .comparisons.judgement import AGREES, CANNOT_TELL, DIFFERS
 from .comparisons.rows import Row, judged
 from .ensemble import FunctionEnsemble
 from .networks import ShallowNet
+from .result import Result
 from .shallow_scaling import exponent, refuse_unstable, scaling
 from .simulate import simulate
 from .specification import check_type
@@ -33,8 +34,8 @@ KINKED = ("leaky_relu", "relu")
 RESOLUTION = 0.25
 
 
-@dataclass(frozen=True, eq=False)
-class WidthExponent:
+@dataclass(frozen=True, eq=False, repr=False)
+class WidthExponent(Result):
     """The exponent of one quantity.
 
     Attributes
@@ -95,8 +96,8 @@ class WidthExponent:
         return self.name, *numbers, f"{self.typical.detectable:.2f}", self.outcome
 
 
-@dataclass(frozen=True, eq=False)
-class WidthExponents:
+@dataclass(frozen=True, eq=False, repr=False)
+class WidthExponents(Result):
     """Exponents of several quantities: print it.
 
     Attributes
@@ -210,8 +211,18 @@ def width_exponents(
 
     Notes
     -----
-    An exponent of infinite width may show late: compare the columns "plain" and "last two". For activations with a kink the derived exponent of the kernel's change holds where P is large: the slopes phi' at a training sample flip preferably one
-    way, by that sample's own part in a step, which adds a term of relative order d^(q_sigma + q_eta) / P.
+    An exponent of infinite width may show late: compare the columns "plain" and "last two". For activations with a kink the derived
+    exponent of the kernel's change holds where P is large: the slopes phi' at a training sample flip preferably one way, by that sample's
+    own part in a step, which adds a term of relative order d^(q_sigma + q_eta) / P.
+
+    Examples
+    --------
+    >>> data, training = dmft.datasets.binary_digits(samples=8), dmft.GradientDescent(1.0, 2)
+    >>> widths = {"widths": (32, 64, 128), "seeds": 4, "quantities": ["logits"], "progress": False}
+    >>> fitted = dmft.width_exponents(dmft.ShallowNet.ntk(), data, training, **widths)
+    >>> print(fitted)
+    Exponents of the width d, class N2: d = 32, 64, 128; 4 seeds; step 2
+    ...
     """
     check_type("network", network, (ShallowNet,))
     check_problem(network, data, training, loss, None)

@@ -126,7 +126,6 @@ class Few(Judgement):
     table: tuple
     level: float = 0.01
     seeds: int = 8
-    sizes: str = "width 64"
 
     @property
     def ensembles(self):
@@ -146,7 +145,7 @@ def test_outcomes_and_headlines():
     assert few(precise, replace(vague, decides=False)).agrees
     wrong = few(replace(precise, deviation=0.3), vague)
     assert wrong.outcome == "differs" and wrong.headline() == "Theory and networks differ: precise by +30%, z = +30.00, p = 1e-08"
-    assert wrong.max_abs_z == 30 and repr(wrong) == "<Few: differs, largest |z| = 30.00; 8 seeds, width 64>"
+    assert wrong.max_abs_z == 30
     assert "30% ± 1.0%  +30.00  1e-08 x" in "\n".join(wrong.table_lines())
     assert "take larger networks" in few(replace(precise, bias=0.2)).headline()
     assert "take more samples" in few(replace(precise, theory_error=0.1)).headline()

@@ -65,6 +65,15 @@ class FunctionVerdict(Judgement):
         Theories solved for this comparison; 0 if one holds for all networks.
     level : float
         Chance that a right theory differs in any row.
+
+    Examples
+    --------
+    >>> data, training = dmft.datasets.binary_digits(samples=4), dmft.GradientDescent(0.2, 4)
+    >>> problem = dmft.ShallowNet.mean_field(), data, training
+    >>> networks = dmft.simulate(*problem, width=64, seeds=4, progress=False)
+    >>> verdict = dmft.compare(dmft.solve(*problem, samples=256, progress=False), networks, progress=False)
+    >>> verdict.outcome, verdict.zscores.shape
+    ('cannot tell', (5,))
     """
 
     table: tuple[Row, ...]

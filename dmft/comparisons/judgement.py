@@ -2,15 +2,16 @@
 
 import math
 
+from ..result import Result
 from .rows import MAIN_SHARE, POWER
 
 #: Of the theory: a deviation that must be seen in every row that decides, for theory and networks to agree.
 RESOLUTION = 0.1
 AGREES, DIFFERS, CANNOT_TELL = "agrees", "differs", "cannot tell"
-_HEADINGS = ("network - theory", "z", "p", "differs below", "bias up to", "seen from")
+_HEADINGS = ("network - theory", "z", "p", "limit", "bias up to", "seen from")
 
 
-class Judgement:
+class Judgement(Result):
     """Base of verdicts: dataclasses with a `table` of `Row`, the `level` of the whole table, and `ensembles`, the compared one first."""
 
     @property
@@ -49,10 +50,6 @@ class Judgement:
             raise ValueError(f"name must be one of {', '.join(map(repr, names))}; got {name!r}")
         return self.table[names.index(name)]
 
-    def __repr__(self):
-        main = self.ensembles[0]
-        return f"<{type(self).__name__}: {self.outcome}, largest |z| = {self.max_abs_z:.2f}; {main.seeds} seeds, {main.sizes}>"
-
     def headline(self):
         """The outcome in words, with the row that shows it; what is missing, if it cannot be told."""
         if self.outcome == DIFFERS:
@@ -84,7 +81,7 @@ class Judgement:
         return [
             *lines,
             "  z: deviation / standard error. p: chance of one as large beyond the bias, by Student's t",
-            f"  differs below: Holm's correction for {count} tests, {self.level:g} in all{shared}; x differs",
+            f"  limit: x differs, p is below it; Holm's correction for {count} tests, {self.level:g} in all{shared}",
             f"  seen from: a deviation found with probability {POWER:.0%}; in rows with * {RESOLUTION:.0%} must be seen to agree",
         ]
 

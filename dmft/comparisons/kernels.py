@@ -2,7 +2,7 @@
 
 Compared are the kernels between points at equal times, at the times at which all networks have recorded them. Those between different
 times enter through the function, which is driven by them. A kernel is compared along the theory's own, and its change since the first of
-these times along the theory's own change; where the theory's kernel is constant, along the labels' y y^T, relative to the kernel itself.
+these times along the theory's own change; where the theory's kernel is constant, along y y^T of the labels, relative to the kernel itself.
 Of networks with one hidden layer it is the tangent kernel, of fully connected ones the feature and the gradient kernel of each layer.
 """
 
@@ -55,7 +55,7 @@ def _rows(name, networks, theories, error, labels, common):
         if square <= ROUNDING * size:
             labels = labels if labels.any() else np.ones_like(labels)
             direction = labels * np.sqrt(size / np.sum(labels**2) / len(error))
-            changes, square, what = [np.broadcast_to(direction, t.shape) for t in theories], size, "change along labels"
+            changes, square, what = [np.broadcast_to(direction, t.shape) for t in theories], size, "along labels"
         yield _along(f"{name}, {what}", [r - r[:, :1] for r in residuals], changes, square, error, common)
 
 

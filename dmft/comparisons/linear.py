@@ -14,6 +14,7 @@ import numpy as np
 
 from .. import checks
 from ..errors import EdgeOfStabilityWarning
+from ..result import Result
 from ..simulate import simulate
 from ..solve import solve
 from ..trajectory import Status
@@ -27,8 +28,8 @@ EDGE_RISE = 1.4
 ROUNDING = 1e-10
 
 
-@dataclass(frozen=True, eq=False)
-class LossComparison:
+@dataclass(frozen=True, eq=False, repr=False)
+class LossComparison(Result):
     """One loss of the theory held against finite networks; arrays of shape (T,).
 
     Attributes
@@ -88,6 +89,14 @@ class Verdict(Judgement):
         Chance that a right theory differs in any row.
     near_edge : bool
         Whether the theory is unstable at 2.5 times the learning rate.
+
+    Examples
+    --------
+    >>> problem = dmft.DeepLinear(depth=1), dmft.GaussianData(2.0), dmft.GradientDescent(0.1, 10)
+    >>> networks = dmft.simulate(*problem, dim=100, seeds=8, progress=False)
+    >>> verdict = dmft.compare(dmft.solve(*problem, progress=False), networks, progress=False)
+    >>> verdict.outcome, verdict.zscores.shape
+    ('cannot tell', (11,))
     """
 
     table: tuple[Row, ...]
