@@ -86,7 +86,7 @@ def test_verdict_text_says_how_it_was_reached():
     for part in (
         f"Theory and networks agree: largest |z| = {verdict.max_abs_z:.2f} (",
         "20 seeds, D = 400, widths 600, 600, P = 800",
-        "x differs, p is below it; Holm's correction for 8 tests, 0.02 in all",
+        "Holm's correction, 0.02 for 8 rows",
         "probability 90%; in rows with * 10% must be seen to agree",
         "standard error 0.6% of the loss",
         "bounded by the spread of single networks",

@@ -11,24 +11,24 @@ IMAGES = dmft.datasets.binary_digits(samples=5, test_samples=3, seed=1)
 UNBALANCED = np.array([1.0, 1.0, 1.0, -1.0, 1.0])
 ONE = dmft.Dataset(IMAGES.x, UNBALANCED, IMAGES.test_x, IMAGES.test_y)
 TWO = dmft.Dataset(IMAGES.x, np.stack((UNBALANCED, 0.5 * UNBALANCED - 0.2), axis=1), IMAGES.test_x)
-#: Network, data, learning rates, samples of the theory, widths and seeds that have power.
+#: Network, data, learning rates, widths and seeds, what they can tell; where the limit forgets, the bias is of order width^-1/2.
 CASES = {
-    "features": (dmft.DeepNet(2, "mup", "tanh"), ONE, 0.6, 2**13, {512: 24, 128: 48}),
+    "features": (dmft.DeepNet(2, "mup", "tanh"), ONE, 0.6, {512: 24, 128: 48}, "agrees"),
     "features, two outputs": (
-        dmft.DeepNet(2, "hybrid-mup", "relu", outputs=2), TWO, np.array([4.0, 0.3, 0.3, 0.3]), 2**14, {2048: 36, 512: 72}
+        dmft.DeepNet(2, "hybrid-mup", "relu", outputs=2), TWO, np.array([4.0, 0.3, 0.3, 0.3]), {512: 16, 128: 32}, "cannot tell"
     ),
-    "kernel": (dmft.DeepNet(2, "ntk", "relu"), ONE, 0.4, 2**13, {1024: 40, 256: 80}),
+    "kernel": (dmft.DeepNet(2, "ntk", "relu"), ONE, 0.4, {1024: 40, 256: 80}, "agrees"),
 }  # fmt: skip
 
 
 @pytest.mark.parametrize("case", CASES)
 def test_networks_agree_with_their_limit_and_not_with_another(case):
-    net, data, rate, samples, sizes = CASES[case]
+    net, data, rate, sizes, outcome = CASES[case]
     problem = net, data, dmft.GradientDescent(rate, 4)
-    theory = dmft.solve(*problem, samples=samples, progress=False)
+    theory = dmft.solve(*problem, samples=2**13, progress=False)
     ensembles = [dmft.simulate(*problem, width=width, seeds=seeds, rng=width, progress=False) for width, seeds in sizes.items()]
     verdict = dmft.compare(theory, ensembles, progress=False)
-    assert verdict.agrees, str(verdict)
+    assert verdict.outcome == outcome, str(verdict)
     assert verdict.solves == (120 if case == "kernel" else 0)
     assert verdict.width_errors[0] < verdict.width_errors[1] and "infinite width" in str(verdict)
     shifted = [dataclasses.replace(e, function=1.25 * e.function) for e in ensembles]

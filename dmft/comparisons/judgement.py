@@ -77,11 +77,11 @@ class Judgement(Result):
         widths = [max(map(len, column)) for column in zip(*rows)]
         lines = [f"  {first:{widths[0]}}" + "".join(f"  {c:>{w}}" for c, w in zip(rest, widths[1:])) for first, *rest in rows]
         count, main = len(self.table), sum(row.main for row in self.table)
-        shared = f", {MAIN_SHARE:.0%} of it for the {main} first rows" if main < count else ""
+        shared = f", {MAIN_SHARE:.0%} of it for the first {main}" if main < count else ""
         return [
             *lines,
             "  z: deviation / standard error. p: chance of one as large beyond the bias, by Student's t",
-            f"  limit: x differs, p is below it; Holm's correction for {count} tests, {self.level:g} in all{shared}",
+            f"  limit: p below it differs (x); Holm's correction, {self.level:g} for {count} rows{shared}",
             f"  seen from: a deviation found with probability {POWER:.0%}; in rows with * {RESOLUTION:.0%} must be seen to agree",
         ]
 
