@@ -89,11 +89,12 @@ class WidthExponent(Result):
             return DIFFERS
         return AGREES if any(not fit.differs and fit.detectable <= RESOLUTION for fit in fits) else CANNOT_TELL
 
-    def cells(self):
-        """Columns of the printed table."""
-        fits = [f"{self.predicted + fit.deviation:.3f} ± {fit.standard_error:.3f}" for fit in (self.typical, self.large)]
-        numbers = (f"{self.predicted:.3f}", *fits, f"{self.plain:.3f}", f"{self.local:.3f}", f"{self.z:+.1f}")
-        return self.name, *numbers, f"{self.typical.detectable:.2f}", self.outcome
+    def __str__(self):
+        fitted, large = (f"{self.predicted + fit.deviation:.3f} ± {fit.standard_error:.3f}" for fit in (self.typical, self.large))
+        return (
+            f"  {self.name:23}{self.predicted:>7.3f}  {fitted:>16}{self.z:>8.1f}  {self.outcome}\n"
+            f"    large k {large}, plain {self.plain:.3f}, last two {self.local:.3f}; seen from {self.typical.detectable:.2f}"
+        )
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -142,17 +143,18 @@ class WidthExponents(Result):
     def __str__(self):
         widths = ", ".join(str(w) for w in self.exponents[0].widths)
         seeds = str(self.seeds[0]) if len(set(self.seeds)) == 1 else ", ".join(map(str, self.seeds))
-        rows = [("", "derived", "fitted", "large k", "plain", "last two", "z", "seen from", ""), *(e.cells() for e in self.exponents)]
-        sizes = [max(map(len, column)) for column in zip(*rows)]
         return "\n".join(
             [
-                f"Exponents of the width d, class {self.limit}: d = {widths}; {seeds} seeds; step {self.step}",
-                *(f"  {first:{sizes[0]}}" + "".join(f"  {c:>{w}}" for c, w in zip(rest, sizes[1:])) for first, *rest in rows),
-                "  fitted: with a correction k d^(-1/2), k about 1; large k: with d^(-1/2) and d^(-1), "
-                f"of order one at d = {self.exponents[0].widths[0]}",
-                "  z: (fitted - derived) / standard error; seen from: distance of an exponent that is found with probability 90%",
-                f"  differs: both fits, beyond chance, {self.level:g} in {len(self.exponents)} rows together (Holm); "
-                f"agrees: one does not, and sees {RESOLUTION:g}",
+                f"Exponents of the width d, class {self.limit}",
+                f"  d = {widths}; {seeds} seeds; step {self.step}",
+                f"  {'':23}{'derived':>7}  {'fitted':>16}{'z':>8}",
+                *map(str, self.exponents),
+                "  fitted: with a correction k d^(-1/2), k about 1; plain: without",
+                f"  large k: d^(-1/2) and d^(-1) of order one at d = {self.exponents[0].widths[0]}",
+                "  z: (fitted - derived) / standard error",
+                "  seen from: distance of an exponent that is found with probability 90%",
+                f"  differs: both fits, by more than chance, {self.level:g} for all (Holm)",
+                f"  agrees: one does not, and would see a distance of {RESOLUTION:g}",
             ]
         )
 
