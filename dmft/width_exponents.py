@@ -223,7 +223,8 @@ def width_exponents(
     >>> widths = {"widths": (32, 64, 128), "seeds": 4, "quantities": ["logits"], "progress": False}
     >>> fitted = dmft.width_exponents(dmft.ShallowNet.ntk(), data, training, **widths)
     >>> print(fitted)
-    Exponents of the width d, class N2: d = 32, 64, 128; 4 seeds; step 2
+    Exponents of the width d, class N2
+      d = 32, 64, 128; 4 seeds; step 2
     ...
     """
     check_type("network", network, (ShallowNet,))
