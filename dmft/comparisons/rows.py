@@ -4,8 +4,9 @@ A number is fixed by the theory alone (a direction, a time); every network has a
 t. Two things beside the spread over seeds may move the mean of a right theory. The Monte Carlo error of a sampled theory is added to the
 standard error (degrees of freedom by Welch and Satterthwaite). The bias of finite size is taken out where several sizes are known, by the
 fit limit + slope * size^-rate; of one size it is bounded. Where the mean deviates by size^-rate single networks deviate by size^-1/2, so
-with their relative spread s the bound is s^(2 rate), or s^(4 rate), the next order, for what the fit leaves. In fully connected networks of
-widths 256 to 1024 the mean deviated by (0 to 2) s^2, by about s^2 where it could be resolved.
+with their relative spread s the bound is s^(2 rate), or s^(4 rate), the next order, for what the fit leaves. Measured on 80 to 300 networks
+of widths 256, 512 and 1024 of eleven problems: functions deviated by at most s^2, losses by 2 s^2 where that could be resolved (s^2 being
+for them their own spread times the larger of that and the function's); relu networks at steps so large that s is 1/4 or more by 3 s^2.
 """
 
 import math
