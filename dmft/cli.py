@@ -411,7 +411,7 @@ def _show_losses(trajectory=None, ensemble=None, verdict=None):
         if name in scores:
             columns[f"{name} z"] = scores[name]
     if verdict is not None and not scores:
-        columns["function |z|"] = verdict.zscores
+        columns["amplitude z"] = verdict.zscores
     times = (trajectory or ensemble).times
     rows = [
         [str(times[t]), *(_cell(heading, values[..., t]) for heading, values in columns.items())]
@@ -422,8 +422,8 @@ def _show_losses(trajectory=None, ensemble=None, verdict=None):
 
 def _cell(heading, values):
     """A z-score, a number of the theory, or the mean over networks and, where all are finite, its standard error."""
-    if heading.endswith((" z", "|z|")):
-        return f"{values:+.1f}" if heading.endswith(" z") else f"{values:.1f}"
+    if heading.endswith(" z"):
+        return f"{values:+.1f}"
     if np.size(values) == 1 or not np.all(np.isfinite(values)):
         return f"{np.mean(values):.5g}"
     return f"{np.mean(values):.5g} ± {np.std(values, ddof=1) / np.sqrt(len(values)):.1g}"

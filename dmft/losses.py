@@ -1,5 +1,7 @@
 """Loss functions: their values here, their derivatives as `derivations.losses` derives them."""
 
+from functools import cache
+
 import numpy as np
 from scipy import special
 
@@ -55,6 +57,7 @@ def check(loss, data, outputs):
             raise ValueError(f"{name} must be one-hot for loss='softmax': in every row a single 1, else 0. Other labels: loss='mse'")
 
 
+@cache
 def of_outputs(loss):
     """Derivative by the logits and mean over the samples of a loss, two functions (y, z) of labels and logits of shape (P, C)."""
     from derivations.losses import LOSSES

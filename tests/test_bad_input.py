@@ -129,7 +129,7 @@ CALLS = {
     "compare trajectory": (lambda ens, **_: dmft.compare(ens, ens), TypeError, "trajectory must be a Trajectory; got LinearEnsemble"),
     "compare ensemble": (lambda traj, **_: dmft.compare(traj, traj), TypeError, "ensemble must be .*Ensemble.*; got LinearTrajectory"),
     "compare nothing": (lambda traj, **_: dmft.compare(traj, []), ValueError, "ensemble must be .*; got an empty sequence"),
-    "compare threshold": (lambda traj, ens: dmft.compare(traj, ens, threshold=0), ValueError, "threshold must be .*; got 0"),
+    "compare level": (lambda traj, ens: dmft.compare(traj, ens, level=0), ValueError, "level must be a number between 0 and 0.5; got 0"),
     "compare dims": (lambda traj, ens: dmft.compare(traj, ens, dims=5), TypeError, "dims must be .*; got 5"),
     "save": (lambda traj, **_: traj.save(None), TypeError, "the file to write must be a path .*; got None"),
     "load missing": (lambda **_: dmft.load("missing.h5"), dmft.StorageError, "missing.h5 does not exist"),
@@ -156,6 +156,8 @@ CALLS = {
         TypeError,
         "verdict must be a Verdict or FunctionVerdict; got LinearTrajectory",
     ),
+    "plot deviations": (lambda ens, **_: dmft.plot.deviations(ens), TypeError, "verdict must be a Verdict or FunctionVerdict; got LinearE"),
+    "plot agreement": (lambda ens, **_: dmft.plot.agreement(ens), TypeError, "verdict must be a Verdict or FunctionVerdict; got LinearE"),
     "plot overview": (lambda ens, **_: dmft.plot.overview(ens), TypeError, "trajectory must be a LinearTrajectory.*; got LinearEnsemble"),
 }
 

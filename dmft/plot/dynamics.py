@@ -5,6 +5,7 @@ import numpy as np
 
 from .. import checks
 from ..compare import FunctionVerdict, Verdict
+from ..comparisons.judgement import RESOLUTION
 from ..curves import losses, selection
 from ..ensemble import Ensemble
 from ..kernel_trajectory import KernelTrajectory
@@ -17,6 +18,7 @@ from .style import BY_NAME, MARKERS, STYLE, TEST, TRAIN
 from .ticks import log_axis
 
 _FAINT_SEEDS = 16
+_LIMIT = {"color": "0.3", "linestyle": (0, (4, 2)), "linewidth": 0.8, "label": "differs beyond"}
 
 
 def loss(trajectory=None, ensemble=None, ax=None, which=None):
@@ -188,7 +190,9 @@ def _symbol(name, layer):
 
 
 def zscores(verdict, ax=None):
-    """Deviation of finite networks from the theory over time, in standard errors of their mean; of functions on a data set its |z|.
+    """Deviation of finite networks from the theory over time, in standard errors of their mean, and beyond which it would count.
+
+    Of networks on a data set, that of the amplitude of the function at each time alone. Dashed: |z| above which a row of the table differs.
 
     Parameters
     ----------
@@ -207,17 +211,99 @@ def zscores(verdict, ax=None):
     >>> ax = dmft.plot.zscores(verdict)
     """
     check_type("verdict", verdict, (Verdict, FunctionVerdict))
+    curves = {"test loss": (TEST, "zscores"), "train loss": (TRAIN, "train_zscores")}
+    curves = {"function, amplitude": (TEST, "zscores")} if isinstance(verdict, FunctionVerdict) else curves
     with plt.style.context(STYLE):
         ax = plt.subplots(figsize=(3.6, 2.2))[1] if ax is None else ax
         ax.axhline(0.0, color="0.6", linewidth=0.7)
-        times = verdict.ensembles[0].times
-        if isinstance(verdict, FunctionVerdict):
-            ax.plot(times, np.where(np.isfinite(verdict.zscores), verdict.zscores, np.nan), color=TEST, label="function at all points")
-            ax.set_ylabel("$|z|$ of networks − theory")
-        else:
-            ax.plot(times, verdict.zscores, color=TEST, label="test")
-            ax.plot(times, verdict.train_zscores, color=TRAIN, label="train")
-            ax.set_ylabel("(networks − theory) / s.e.")
+        for label, (color, name) in curves.items():
+            values = getattr(verdict, name)
+            ax.plot(verdict.ensembles[0].times, np.where(np.isfinite(values), values, np.nan), color=color, label=label)
+        deciding = [row for row in verdict.table if row.decides]
+        if deciding:
+            limit = max(row.critical for row in deciding)
+            ax.plot(*np.array([[0, -limit], [1, -limit], [np.nan, 0], [0, limit], [1, limit]]).T, transform=ax.get_yaxis_transform(), **_LIMIT)
+            ax.set_ylim(*(side * max(1.15 * limit, *np.abs(ax.get_ylim())) for side in (-1, 1)))
         ax.set_xlabel("gradient step $t$")
+        ax.set_ylabel("(networks − theory) / s.e.")
+        ax.legend(loc="lower left", bbox_to_anchor=(0.0, 1.0), ncols=3, borderaxespad=0.2)
+    return ax
+
+
+def deviations(verdict, ax=None):
+    """The table of a verdict: deviations with their standard errors, and bands of what would not have been seen.
+
+    Parameters
+    ----------
+    verdict : Verdict or FunctionVerdict
+        Bands are light up to the deviation that is found with probability 90%, dark up to the bias that finite size may have. Rows that
+        differ are filled, those that decide what can be told have their names in bold; for these, dotted, 10% must be seen.
+    ax : matplotlib.axes.Axes, optional
+        Its scale is logarithmic beyond 1%.
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+
+    Examples
+    --------
+    >>> problem = dmft.DeepLinear(1), dmft.GaussianData(2.0), dmft.GradientDescent(0.1, 10)
+    >>> networks = dmft.simulate(*problem, dim=50, seeds=4, progress=False)
+    >>> verdict = dmft.compare(dmft.solve(*problem, progress=False), networks, progress=False)
+    >>> ax = dmft.plot.deviations(verdict)
+    """
+    check_type("verdict", verdict, (Verdict, FunctionVerdict))
+    rows = [row for row in verdict.table if np.isfinite(row.deviation)]
+    heights = np.arange(len(rows))
+    with plt.style.context(STYLE):
+        ax = plt.subplots(figsize=(3.6, 0.6 + 0.17 * len(rows)))[1] if ax is None else ax
+        ax.axvline(0.0, color="0.6", linewidth=0.7)
+        for name, color, label in (("detectable", "0.9", "would not be seen"), ("bias", "0.75", "bias up to")):
+            sizes = np.array([100 * getattr(row, name) for row in rows])
+            ax.barh(heights, 2 * sizes, left=-sizes, height=0.8, color=color, label=label)
+        for side in (-RESOLUTION, RESOLUTION):
+            ax.axvline(100 * side, color="0.3", linewidth=0.7, linestyle=":")
+        for height, row in zip(heights, rows):
+            fill = TRAIN if row.differs else "white"
+            style = {"color": TRAIN if row.differs else TEST, "markerfacecolor": fill, "marker": "o", "linestyle": "none"}
+            ax.errorbar(100 * row.deviation, height, xerr=100 * row.standard_error, **style)
+        ax.set_xscale("symlog", linthresh=1.0)
+        widest = max([1.0, *(100 * max(row.detectable, abs(row.deviation) + row.standard_error) for row in rows)])
+        ticks = [tick for tick in (1, 10, 100, 1000, 10_000) if tick <= widest]
+        ax.set_xlim(-1.2 * widest, 1.2 * widest)
+        ax.set_xticks([-tick for tick in ticks[::-1]] + [0, *ticks])
+        ax.xaxis.set_major_formatter("{x:g}")
+        ax.set_yticks(heights, [row.name for row in rows])
+        for label, row in zip(ax.get_yticklabels(), rows):
+            label.set_fontweight("bold" if row.decides else "normal")
+        ax.set_ylim(len(rows) - 0.4, -0.6)
+        ax.set_xlabel("(networks − theory) / theory in percent")
         ax.legend(loc="lower left", bbox_to_anchor=(0.0, 1.0), ncols=2, borderaxespad=0.2)
     return ax
+
+
+def agreement(verdict):
+    """`zscores` over time beside the `deviations` of the table: one figure that says what was compared, and how well.
+
+    Parameters
+    ----------
+    verdict : Verdict or FunctionVerdict
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+
+    Examples
+    --------
+    >>> problem = dmft.DeepLinear(1), dmft.GaussianData(2.0), dmft.GradientDescent(0.1, 10)
+    >>> networks = dmft.simulate(*problem, dim=50, seeds=4, progress=False)
+    >>> verdict = dmft.compare(dmft.solve(*problem, progress=False), networks, progress=False)
+    >>> figure = dmft.plot.agreement(verdict)
+    """
+    check_type("verdict", verdict, (Verdict, FunctionVerdict))
+    with plt.style.context(STYLE):
+        figure, axes = plt.subplots(1, 2, figsize=(7.2, 0.9 + max(1.6, 0.17 * len(verdict.table))))
+        zscores(verdict, axes[0])
+        deviations(verdict, axes[1])
+        figure.suptitle(f"theory and networks: {verdict.outcome}")
+    return figure
