@@ -10,10 +10,11 @@ import numpy as np
 from .. import checks, limits, losses
 from ..activations import resolve
 from ..ensemble import FunctionEnsemble
+from ..machine import cores
 from ..shallow_scaling import refuse_unstable, scaling
 from ..theories.recording import DIVERGED
 from ..theories.shallow import check_problem
-from ..threads import cores, one_thread
+from ..threads import one_thread
 from .plan import Plan
 
 OPTIONS = ("width", "loss", "track", "allow_unstable")

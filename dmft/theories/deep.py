@@ -16,9 +16,10 @@ from .. import checks, losses
 from ..activations import resolve
 from ..data import Dataset
 from ..function_trajectory import FunctionTrajectory
+from ..machine import cores
 from ..parameterizations import parameterization
 from ..specification import check_type
-from ..threads import cores, one_thread
+from ..threads import one_thread
 from ..training import GradientDescent, MinibatchSGD
 from .recording import DIVERGED, recorded, whole_systems
 

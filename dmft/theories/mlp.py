@@ -12,7 +12,7 @@ import math
 
 import numpy as np
 
-from .. import checks
+from .. import checks, machine
 from ..activations import resolve
 from ..data import Dataset
 from ..specification import check_type
@@ -257,7 +257,7 @@ def whole(network, data, training, method, bar, **options):
     if method == "gradient-independence":
         stored |= {name: value for name, value in kernel_sampled.options_of(stated, options).items() if name in METHODS[method]}
         approximation = {"responses": False, "readout": "tangent"}
-        blocks = kernel_sampled.trajectories(network, data, training, stated, stored, checks.machine_memory(), method, **approximation)
+        blocks = kernel_sampled.trajectories(network, data, training, stated, stored, machine.memory(), method, **approximation)
     else:
         if method == "ntk":
             rows, arrays, report = kernel_closed.lazy_rows(stated, stored["track"]), {}, {}
