@@ -272,9 +272,9 @@ def _rows(data, logits, states, loss, finite_logits, track):
         row = {"function": function, "function_error": np.broadcast_to(logits.factor * error, function.shape)}
         if finite_logits:
             z = logits.amplitude * function
-            row["loss"] = mean_loss(data.y, z[:samples])
+            row["train_loss"] = mean_loss(data.y, z[:samples])
             if data.test_y is not None:
                 row["test_loss"] = mean_loss(data.test_y, z[samples:])
         if track == "kernels":
-            row["tangent_kernel"] = kernel
+            row["tangent_grams"] = kernel
         yield row
