@@ -3,6 +3,7 @@
 import json
 import os
 import sys
+import warnings
 from pathlib import Path
 from typing import Annotated
 
@@ -15,11 +16,23 @@ import dmft
 
 from . import problem
 from .curves import losses, root_mean_square, selection
-from .errors import SolverError, StorageError
+from .errors import Interrupted, SolverError, StorageError
 
 _ROWS_SHOWN = 9
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=dmft.__doc__)
+
+
+class _Commands(typer.core.TyperGroup):
+    """Ctrl-C ends a command with one line, which says what is finished."""
+
+    def invoke(self, ctx):
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt as stop:
+            _stop(stop, 130)
+
+
+app = typer.Typer(cls=_Commands, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=dmft.__doc__)
 console = Console(soft_wrap=True, highlight=False, markup=False)
 
 ProblemFile = Annotated[Path, typer.Argument(metavar="FILE.toml", show_default=False, help="Problem to read.")]
@@ -29,6 +42,7 @@ RunFile = Annotated[Path, typer.Argument(metavar="RUN.h5", show_default=False, h
 def main():
     """Entry point: bad input ends with one line and exit status 2, a solver that fails with 1, Ctrl-C with 130."""
     os.environ.setdefault("MPLBACKEND", "agg")
+    warnings.formatwarning = lambda message, *_, **__: f"dmft: {_line(message)}\n"
     try:
         app()
     except SolverError as error:
@@ -38,8 +52,12 @@ def main():
 
 
 def _stop(error, status):
-    print("dmft:", " ".join(str(error).split()), file=sys.stderr)
+    print("dmft:", _line(error) or "interrupted", file=sys.stderr)
     sys.exit(status)
+
+
+def _line(message):
+    return " ".join(str(message).split())
 
 
 @app.callback(invoke_without_command=True)
@@ -72,7 +90,13 @@ def simulate(file: ProblemFile, out: Annotated[Path | None, typer.Option(help="F
     from .storage import save
 
     stated = problem.read(file)
-    ensemble = dmft.simulate(stated.network, stated.data, stated.training, **stated.simulate)
+    try:
+        ensemble = dmft.simulate(stated.network, stated.data, stated.training, **stated.simulate)
+    except Interrupted as stop:
+        if out and stop.result is not None:
+            save(stop.result, out)
+            raise Interrupted(f"{stop}; written: {out}", stop.result) from None
+        raise
     console.print(str(ensemble))
     console.print(_loss_table(ensemble=ensemble))
     if out:
@@ -245,8 +269,6 @@ def _show_trajectory(trajectory, path):
     console.print(str(trajectory))
     console.print(_loss_table(trajectory))
     console.print(f"written: {path}")
-    if trajectory.status is dmft.Status.INTERRUPTED:
-        raise typer.Exit(130)
 
 
 def _loss_table(trajectory=None, ensemble=None, verdict=None):

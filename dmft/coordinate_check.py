@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from . import checks
+from .interruption import collected
 from .networks import DeepNet
 from .simulate import simulate
 from .simulations.deep import check_problem
@@ -168,6 +169,8 @@ def coordinate_check(
     ------
     ValueError, TypeError
         Before any work, naming the argument.
+    Interrupted
+        After Ctrl-C; its `result` is the list of the ensembles by then.
     """
     check_type("network", network, (DeepNet,))
     check_problem(network, data, training, loss)
@@ -181,10 +184,9 @@ def coordinate_check(
     root = checks.seed_sequence("rng", rng)
     streams = [np.random.SeedSequence(root.entropy, spawn_key=(*root.spawn_key, width)) for width in widths]
     options = {"seeds": seeds, "loss": loss, "track": "coordinates", "progress": progress, "workers": workers}
-    coordinates = [
-        simulate(network, data, training, width=width, rng=stream, **options).coordinates for width, stream in zip(widths, streams)
-    ]
-    sizes = _named(np.array(coordinates), network.depth, steps)
+    simulated = (simulate(network, data, training, width=width, rng=stream, **options) for width, stream in zip(widths, streams))
+    ensembles = collected(simulated, "the ensembles by then, one of each width, are the result of this exception")
+    sizes = _named(np.array([ensemble.coordinates for ensemble in ensembles]), network.depth, steps)
     derived = _covered(network.abc.analyze(_analyzed(network)).exponents, network.depth)
     return CoordinateCheck(network, data, training, loss, widths, seeds, sizes, judge(sizes, widths, derived, threshold), threshold)
 

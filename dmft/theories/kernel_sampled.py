@@ -75,8 +75,13 @@ def _replicas(stated, options, memory_limit, **approximation):
     one = kernel_march.memory_estimate(stated, options["samples"], expected_rank(stated, options["samples"]))
     if one * options["replicas"] <= 0.8 * memory_limit:
         return kernel_replicas.march(stated, options["replicas"], options["rng"], **arguments)
-    seeds = (kernel_replicas.replica_seed(options["rng"], i) for i in range(options["replicas"]))
-    return zip(*[list(kernel_march.march(stated, seed=seed, **arguments)) for seed in seeds])
+    return _one_after_another(
+        kernel_march.march(stated, seed=kernel_replicas.replica_seed(options["rng"], i), **arguments) for i in range(options["replicas"])
+    )
+
+
+def _one_after_another(marches):
+    yield from zip(*[list(march) for march in marches])
 
 
 def _sampled_rows(stated, data, options, steps, report):
@@ -153,7 +158,7 @@ def searched(network, data, training, stated, options, memory, memory_limit):
                 raise
             before.report["accuracy"] += f"; interrupted before the requested {target:.1e}"
             yield before
-            return
+            raise
         error, bias = relative_error(now), None if before is None else _bias(before, now)
         now.report["mc_error_reached"] = max(error, bias or 0.0)
         now.report["accuracy"] = _accuracy(error, bias) + _cut(now.report["dropped_variance"], options["tolerance"])

@@ -31,6 +31,8 @@ METHODS = {
 }
 #: Whether `march` takes a memory limit, to choose how to go about.
 ADAPTS_TO_MEMORY = True
+#: Whether `march` goes on from `start`; if not, it solves those rows again, to the same numbers.
+CONTINUES = False
 LOSSES = ("mse", "logistic")
 TRACKED = (None, "kernels", "test kernels")
 
@@ -73,7 +75,7 @@ def check(
         Choose the samples: double them, starting from `samples` (default 1024), until the root mean square standard error of the
         predictions at the training samples, relative to the largest root mean square of these over time, is at most this at
         all times, with the bias that the change from the last but one solve suggests. The report says what was reached,
-        also where memory ended the search. Rows come at the end only; Ctrl-C then keeps the last complete solve.
+        also where memory ended the search. Rows come at the end only; Ctrl-C then keeps the last complete solve, in `dmft.Interrupted.result`.
     tolerance : float, optional
         Variance, relative to that of a field, that the growing bases of the kernels leave out; its bias is systematic, about
         20 times it. Default 1e-4, or 2e-2 mc_error if that is less. "fixed-point": largest relative change at the end, 1e-4 if sampled,
@@ -251,7 +253,7 @@ def march(network, data, training, start=None, memory_limit=math.inf, **options)
 
 
 def whole(network, data, training, method, bar, **options):
-    """The trajectory by a method that does not march; `bar` is the progress bar."""
+    """Iterate over the trajectory, by the other methods, in blocks of rows; `bar` is the progress bar, of no use here."""
     stated = problem(network, data, training, options.get("loss", "mse"))
     stored = {"loss": options.get("loss", "mse"), "track": options.get("track", "kernels")}
     if method == "gradient-independence":
@@ -268,6 +270,4 @@ def whole(network, data, training, method, bar, **options):
             stored |= kernel_closed.fixed_point_options(is_linear(network), options)
             rows = kernel_closed.fixed_point_rows(stated, stored, report)
         blocks = recorded(network, data, training, rows, method=method, options=stored, report=report, **arrays)
-    for trajectory in blocks:
-        bar.update(trajectory.finished - bar.n)
-    return trajectory
+    return blocks
