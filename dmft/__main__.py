@@ -9,13 +9,16 @@ import signal
 
 def main():
     """Entry point; see `dmft.cli.main`."""
-    interrupt = signal.getsignal(signal.SIGINT)
-    if interrupt is signal.default_int_handler:
+    handler = signal.getsignal(signal.SIGINT)
+    if handler is signal.default_int_handler:
         signal.signal(signal.SIGINT, _leave)
-    from .cli import main
+    try:
+        from .cli import main
 
-    signal.signal(signal.SIGINT, interrupt)
-    main()
+        signal.signal(signal.SIGINT, handler)
+        main()
+    except KeyboardInterrupt:  # before a command began
+        _leave()
 
 
 def _leave(*_):

@@ -10,6 +10,7 @@ import numpy as np
 from . import checks, machine
 from .activations import Activation, MissingActivation
 from .errors import Interrupted, RestartWarning, StorageError
+from .interruption import deferred
 from .networks import MLP, DeepLinear, DeepNet, ShallowNet
 from .specification import check_type
 from .trajectory import Status
@@ -200,9 +201,11 @@ def _run(blocks, bar, file, path, trajectory=None):
         for trajectory in blocks:
             bar.update(trajectory.finished - bar.n)
             if file is not None:
-                file.update(trajectory)
+                with deferred():
+                    file.update(trajectory)
         if file is not None:
-            file.finish(trajectory)
+            with deferred():
+                file.finish(trajectory)
         return trajectory
     except KeyboardInterrupt:
         where = _kept(trajectory, file, path, written=trajectory is stored)
@@ -218,7 +221,8 @@ def _kept(trajectory, file, path, written):
         return f"{rows}; they are the result of this exception"
     try:
         if not written:
-            file.finish(trajectory)
+            with deferred():
+                file.finish(trajectory)
     except (KeyboardInterrupt, OSError, StorageError) as failure:
         return f"{rows}, and {path} holds those of the write before, as the last one failed ({failure or 'interrupted'})"
     goes_on = trajectory.method == "causal" and trajectory.status is Status.INTERRUPTED

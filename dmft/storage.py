@@ -49,6 +49,7 @@ from .ensemble import FunctionEnsemble, KernelEnsemble, LinearEnsemble
 from .errors import StorageError
 from .exclusive_file import locked, replacing
 from .function_trajectory import FunctionTrajectory
+from .interruption import deferred
 from .kernel_trajectory import KernelTrajectory
 from .linear_trajectory import LinearTrajectory
 from .networks import MLP, DeepLinear, DeepNet, ShallowNet
@@ -73,6 +74,7 @@ _FORMER_NAMES = {
 }
 
 
+@deferred()
 def save(result, path):
     """Write a `Trajectory` or an `Ensemble` to an HDF5 file that `load` reads back, at once or not at all.
 
@@ -146,6 +148,7 @@ class LiveFile:
         self._rows = trajectory.finished
 
 
+@deferred()
 def load(path):
     """Read a file written by `save` or by a solve with ``out=``.
 
