@@ -189,20 +189,32 @@ def check(network, data, training, method="causal", loss="mse", samples=SAMPLES,
 def memory_estimate(network, data, training, method, loss="mse", samples=SAMPLES, rng=0, initial_function=None):
     """Peak memory in bytes of the arrays.
 
-    In doubles, with n = P + M points and T = steps + 1: 2 T n C for the trajectory, 2 (L + 2) n^2 for kernels, and for each of N neurons
-    2 (L - 1) T P of the past, 3 L n of the present and, where initial matrices are felt all the time, 8 (L - 1) min(T n, N / 64) of their
-    projections.
+    In doubles, with n = P + M points and T steps: 2 T n C for the trajectory, 2 (L + 2) n^2 for kernels, and for each of N neurons
+    2 (L - 1) T P of the past, 5 L n of the present, 96 L normal columns in store, and twice the ranks of the bases of each initial
+    matrix (`_expected_ranks`).
     """
-    points, rows, L = len(data.points), training.steps + 1, network.depth
-    total = 2 * rows * points * network.outputs + 2 * (L + 2) * points**2
+    points, steps, L = len(data.points), training.steps, network.depth
+    total = 2 * (steps + 1) * points * network.outputs + 2 * (L + 2) * points**2
     equations = limit(network)
     if equations.regime == "feature learning":
-        rank = rows * points if equations.matrices == "always" else 4 * points
-        if equations.matrices == "first step" and network.activation == "relu":
-            rank = rows * points
-        per_neuron = 2 * (L - 1) * rows * len(data.x) + 3 * L * points + 8 * (L - 1) * min(rank, samples // (8 * REPLICAS))
-        total += samples * per_neuron
+        most = samples // (8 * REPLICAS)
+        ranks = sum(min(rank, most) for rank in _expected_ranks(network, equations, points, len(data.x), steps))
+        total += samples * (2 * (L - 1) * steps * len(data.x) + 5 * L * points + 96 * L + 2 * ranks)
     return 8 * total
+
+
+def _expected_ranks(network, equations, points, samples, steps):
+    """About the ranks of the fields shown to the initial matrices between hidden layers, forwards and backwards.
+
+    Backwards they have full rank; forwards, measured for tanh and gelu, n + 2 ... 6 sqrt(n T). Matrices that are felt at first only see
+    the fields of one time, but for the last one where a kink asks it for slopes (`solvers.deep_feature`, tie).
+    """
+    hidden, full = network.depth - 1, points * (steps + 1)
+    if equations.matrices == "always":
+        smooth = resolve(network).negative_slope is None
+        return [min(full, points + int(6 * np.sqrt(full))) if smooth else full, steps * samples] * hidden
+    kinked = hidden and equations.matrices == "first step" and resolve(network).negative_slope not in (None, 1.0)
+    return [points, samples] * hidden + ([steps * samples] if kinked else [])
 
 
 def march(network, data, training, start=None, loss="mse", samples=SAMPLES, rng=0, initial_function=None):
