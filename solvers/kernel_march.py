@@ -138,11 +138,11 @@ def default_cap(samples):
 def memory_estimate(problem, samples, ranks, test_gradients=False, outer_kernels=True, dtype=np.float64):
     """Bytes of the sampled state when the bases of features and gradients have `ranks` elements.
 
-    Per element of a basis: itself, half a row of normal columns in store and, between two layers, a row of weights (two with momentum)
-    and half a row of innovations. Measured, 1.4 times that is used, as arrays are moved when they grow.
+    Per element of a basis: itself, three quarters of a row of normal columns in store and, between two layers, a row of weights (two with
+    momentum) and half a row of innovations. Measured, 1.4 times that is used, as arrays are moved when they grow.
     """
     back, between, elements = problem.points if test_gradients else problem.samples, problem.layers - 1, sum(ranks)
-    per_element = between * (2.5 + bool(problem.momentum)) + outer_kernels + 0.5 * problem.layers
+    per_element = between * (2.5 + bool(problem.momentum)) + outer_kernels + 0.75 * problem.layers
     fields = problem.layers * (2 * problem.points + back * problem.outputs) + 1.5 * (problem.points + problem.outputs)
     return int(1.4 * np.dtype(dtype).itemsize * samples * (elements * per_element + fields))
 

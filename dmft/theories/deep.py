@@ -190,8 +190,8 @@ def memory_estimate(network, data, training, method, loss="mse", samples=SAMPLES
     """Peak memory in bytes of the arrays.
 
     In doubles, with n = P + M points and T steps: 2 T n C for the trajectory, 2 (L + 2) n^2 for kernels, and for each of N neurons
-    2 (L - 1) T P of the past, 5 L n of the present, 96 L normal columns in store, and twice the ranks of the bases of each initial
-    matrix (`_expected_ranks`).
+    2 (L - 1) T P of the past, 5 L n of the present, 96 L normal columns in store, and 2.25 times the ranks of the bases of each initial
+    matrix (`_expected_ranks`): two rows, and what moving them costs as they grow.
     """
     points, steps, L = len(data.points), training.steps, network.depth
     total = 2 * (steps + 1) * points * network.outputs + 2 * (L + 2) * points**2
@@ -199,20 +199,21 @@ def memory_estimate(network, data, training, method, loss="mse", samples=SAMPLES
     if equations.regime == "feature learning":
         most = samples // (8 * REPLICAS)
         ranks = sum(min(rank, most) for rank in _expected_ranks(network, equations, points, len(data.x), steps))
-        total += samples * (2 * (L - 1) * steps * len(data.x) + 5 * L * points + 96 * L + 2 * ranks)
-    return 8 * total
+        total += samples * (2 * (L - 1) * steps * len(data.x) + 5 * L * points + 96 * L + 2.25 * ranks)
+    return int(8 * total)
 
 
 def _expected_ranks(network, equations, points, samples, steps):
     """About the ranks of the fields shown to the initial matrices between hidden layers, forwards and backwards.
 
-    Backwards they have full rank; forwards, measured for tanh and gelu, n + 2 ... 6 sqrt(n T). Matrices that are felt at first only see
-    the fields of one time, but for the last one where a kink asks it for slopes (`solvers.deep_feature`, tie).
+    They have nearly full rank, but for those of the first layer forwards: measured (tanh, gelu, relu, 6 to 36 points, 20 to 60 times),
+    n + 2 ... 7 sqrt(n T). Matrices that are felt at first only see the fields of one time, but for the last one where a kink asks it for
+    slopes (`solvers.deep_feature`, tie).
     """
     hidden, full = network.depth - 1, points * (steps + 1)
     if equations.matrices == "always":
-        smooth = resolve(network).negative_slope is None
-        return [min(full, points + int(6 * np.sqrt(full))) if smooth else full, steps * samples] * hidden
+        first = min(full, points + int(6 * np.sqrt(full)))
+        return [first, *[full] * (hidden - 1), *[steps * samples] * hidden][: 2 * hidden]
     kinked = hidden and equations.matrices == "first step" and resolve(network).negative_slope not in (None, 1.0)
     return [points, samples] * hidden + ([steps * samples] if kinked else [])
 
