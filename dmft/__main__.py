@@ -5,10 +5,12 @@ Ctrl-C while libraries are loaded ends the process at once: raised inside them i
 
 import os
 import signal
+import warnings
 
 
 def main():
-    """Entry point; see `dmft.cli.main`."""
+    """Entry point; see `dmft.cli.main`. Warnings are lines of the program's own, without the place in the source."""
+    warnings.formatwarning = lambda message, *_, **__: f"dmft: {' '.join(str(message).split())}\n"
     handler = signal.getsignal(signal.SIGINT)
     if handler is signal.default_int_handler:
         signal.signal(signal.SIGINT, _leave)
