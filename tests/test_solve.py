@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 import dmft
 import systems
-from solvers import causal_linear, fixed_point, history, reference
+from solvers import causal_linear, fixed_point, reference
 
 GD, SGD, BATCHES = dmft.GradientDescent, dmft.OnlineSGD, dmft.MinibatchSGD
 LAZY = dict(width_ratio=math.inf, parameterization="ntk")
