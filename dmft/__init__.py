@@ -44,6 +44,7 @@ _exports = {
     "SolverError": "errors",
     "StorageError": "errors",
     "Interrupted": "errors",
+    "StorageWarning": "errors",
     "EdgeOfStabilityWarning": "errors",
     "RestartWarning": "errors",
 }

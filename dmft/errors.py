@@ -25,6 +25,10 @@ class Interrupted(KeyboardInterrupt):
         self.result = result
 
 
+class StorageWarning(UserWarning):
+    """A solve could not be written where it should be; the message says where it is instead."""
+
+
 class EdgeOfStabilityWarning(UserWarning):
     """The learning rate is so near its stable maximum that finite networks approach the theory slowly."""
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from . import checks, machine
 from .activations import Activation, MissingActivation
-from .errors import Interrupted, RestartWarning, StorageError
+from .errors import Interrupted, RestartWarning
 from .interruption import deferred
 from .networks import MLP, DeepLinear, DeepNet, ShallowNet
 from .specification import check_type
@@ -76,7 +76,7 @@ def _check_memory(estimate, limit):
     return limit
 
 
-def solve(network, data, training, method="causal", *, progress=True, out=None, memory_limit=None, **options):
+def solve(network, data, training, method="causal", *, progress=True, out=None, overwrite=False, memory_limit=None, **options):
     """Solve the limit theory of a stated problem.
 
     Parameters
@@ -91,7 +91,10 @@ def solve(network, data, training, method="causal", *, progress=True, out=None, 
     progress : bool
         Show a progress bar.
     out : path, optional
-        HDF5 file written during the solve; `dmft.load` and `dmft.resume` read it, whenever the process ended.
+        HDF5 file written during the solve; `dmft.load` and `dmft.resume` read it, whenever the process ended. If another program
+        takes it away, or the disk is full, a `StorageWarning` and ``report["written_to"]`` say where the result is instead.
+    overwrite : bool
+        Replace a trajectory that `out` holds already; an error by default. Files of any other kind are never replaced.
     memory_limit : float, optional
         Bytes that the solve may take. Default: 80% of what machine, control groups and address space leave this process.
     **options
@@ -108,6 +111,8 @@ def solve(network, data, training, method="causal", *, progress=True, out=None, 
         Before any work, naming the argument.
     SolverError
         If the method itself fails (no convergence).
+    StorageError
+        Before any work, if `out` cannot be written, or holds something that is not to be replaced.
     Interrupted
         After Ctrl-C; its `result` is the trajectory of the finished rows, with `Status.INTERRUPTED`, and `out` holds it.
 
@@ -228,9 +233,10 @@ def solve(network, data, training, method="causal", *, progress=True, out=None, 
     ((21, 8, 21, 8), True)
     """
     checks.flag("progress", progress)
+    checks.flag("overwrite", overwrite)
     theory = _theory(network, data, training, method, options)
     _check_memory(theory.memory_estimate(network, data, training, method, **options), memory_limit)
-    with nullcontext() if out is None else _live_file(out) as file:
+    with nullcontext() if out is None else _live_file(out, overwrite) as file:
         with _bar(training.steps + 1, progress) as bar:
             if method == "causal":
                 blocks = march(network, data, training, memory_limit, **options)
@@ -324,10 +330,10 @@ def _longer(training, steps, done, learning_rate):
     return longer
 
 
-def _live_file(path):
+def _live_file(path, overwrite=True):
     from .storage import LiveFile
 
-    return LiveFile(path)
+    return LiveFile(path, overwrite)
 
 
 def _bar(rows, progress, done=0):
@@ -365,8 +371,11 @@ def _kept(trajectory, file, path, written):
         if not written:
             with deferred():
                 file.finish(trajectory)
-    except (KeyboardInterrupt, OSError, StorageError) as failure:
-        return f"{rows}, and {path} holds those of the write before, as the last one failed ({failure or 'interrupted'})"
+    except KeyboardInterrupt:
+        return f"{rows}; they are the result of this exception, and {path} holds those of an earlier write"
+    path = trajectory.report.get("written_to", path)
+    if path is None:
+        return f"{rows}; they are the result of this exception, as they could not be written"
     goes_on = trajectory.method == "causal" and trajectory.status is Status.INTERRUPTED
     return f"{rows}, in {path}" + ("; dmft.resume goes on" if goes_on else "")
 

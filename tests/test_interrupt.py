@@ -118,18 +118,18 @@ def test_a_write_that_is_broken_off_leaves_the_write_before(tmp_path, monkeypatc
     storage = importlib.import_module("dmft.storage")
     monkeypatch.setattr(storage, "_PAUSE", 0.0)
     monkeypatch.setattr(storage, "_PAUSE_PER_WRITE", 0.0)
-    append, calls = storage._append, []
+    write, calls = storage.LiveFile.write, []
 
-    def impatient(*arguments):
-        calls.append(arguments)
+    def impatient(self, trajectory):
+        calls.append(trajectory)
         for _ in range((0, 1, 2)[len(calls) - 1]):
             os.kill(os.getpid(), signal.SIGINT)
             time.sleep(0.01)
-        append(*arguments)
+        write(self, trajectory)
 
-    monkeypatch.setattr(storage, "_append", impatient)
+    monkeypatch.setattr(storage.LiveFile, "write", impatient)
     path = tmp_path / "run.h5"
-    with pytest.raises(dmft.Interrupted, match="run.h5 holds those of the write before, as the last one failed") as stop:
+    with pytest.raises(dmft.Interrupted, match="128 of 300 rows .*run.h5 holds those of an earlier write") as stop:
         dmft.solve(*LINEAR[:2], dmft.GradientDescent(0.05, 299), progress=False, out=path)
     stored = dmft.load(path)
     assert stored.finished == 128 == stop.value.result.finished and stored.status is dmft.Status.INTERRUPTED
