@@ -1,7 +1,6 @@
 """Checks of user input: every error names the argument, what was given and what is allowed."""
 
 import math
-import os
 from fractions import Fraction
 from numbers import Integral, Rational, Real
 
@@ -137,8 +136,3 @@ def covariance(name, value, size=None):
     if np.linalg.eigvalsh(result)[0] < -1e-10 * scale:
         raise ValueError(f"{name} must be positive semidefinite; its smallest eigenvalue is {np.linalg.eigvalsh(result)[0]:.3g}")
     return result
-
-
-def machine_memory():
-    """Bytes that a computation may take: 80% of the machine's memory."""
-    return 0.8 * os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")

@@ -54,6 +54,9 @@ def compare(trajectory, ensemble, *, dims=None, level=0.01, progress=True, worke
     ValueError, TypeError
         If the arguments are no fit, above all if trajectory and ensemble are of different problems; the message names what differs.
 
+    Interrupted
+        After Ctrl-C; its `result` is a list of what was simulated or solved here by then. Ensembles of it can be given as `ensemble`.
+
     Warns
     -----
     EdgeOfStabilityWarning

@@ -11,6 +11,7 @@ import numpy as np
 from derivations.printed import Printed
 
 from . import checks
+from .interruption import collected
 from .networks import DeepNet
 from .result import Result
 from .simulate import simulate
@@ -191,6 +192,8 @@ def coordinate_check(
     ------
     ValueError, TypeError
         Before any work, naming the argument.
+    Interrupted
+        After Ctrl-C; its `result` is the list of the ensembles by then.
 
     Examples
     --------
@@ -213,10 +216,9 @@ def coordinate_check(
     root = checks.seed_sequence("rng", rng)
     streams = [np.random.SeedSequence(root.entropy, spawn_key=(*root.spawn_key, width)) for width in widths]
     options = {"seeds": seeds, "loss": loss, "track": "coordinates", "progress": progress, "workers": workers}
-    coordinates = [
-        simulate(network, data, training, width=width, rng=stream, **options).coordinates for width, stream in zip(widths, streams)
-    ]
-    sizes = _named(np.array(coordinates), network.depth, steps)
+    simulated = (simulate(network, data, training, width=width, rng=stream, **options) for width, stream in zip(widths, streams))
+    ensembles = collected(simulated, "the ensembles by then, one of each width, are the result of this exception")
+    sizes = _named(np.array([ensemble.coordinates for ensemble in ensembles]), network.depth, steps)
     derived = _covered(network.abc.analyze(_analyzed(network)).exponents, network.depth)
     return CoordinateCheck(network, data, training, loss, widths, seeds, sizes, judge(sizes, widths, derived, threshold), threshold)
 

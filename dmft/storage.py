@@ -57,6 +57,7 @@ from .apart import apart, damage
 from .errors import StorageError, StorageWarning
 from .exclusive_file import Displaced, free_name, held, remove_leftovers, require_regular
 from .file_content import ENSEMBLE, TRAJECTORY
+from .interruption import deferred
 from .sealed_file import is_hdf5, is_sealed
 from .trajectory import Status, Trajectory
 
@@ -64,6 +65,7 @@ _PAUSE, _PAUSE_PER_WRITE = 2.0, 10.0
 _WITHOUT_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP)
 
 
+@deferred()
 def save(result, path):
     """Write a `Trajectory` or an `Ensemble` to an HDF5 file that `load` reads back, at once or not at all.
 
@@ -171,6 +173,7 @@ class LiveFile:
         return False
 
 
+@deferred()
 def load(path):
     """Read a file written by `save` or by a solve with ``out=``.
 

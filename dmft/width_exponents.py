@@ -19,6 +19,7 @@ from . import checks
 from .comparisons.judgement import AGREES, CANNOT_TELL, DIFFERS
 from .comparisons.rows import Row, judged
 from .ensemble import FunctionEnsemble
+from .interruption import collected
 from .networks import ShallowNet
 from .result import Result
 from .shallow_scaling import exponent, refuse_unstable, scaling
@@ -210,6 +211,8 @@ def width_exponents(
     ------
     ValueError, TypeError
         Before any work, naming the argument.
+    Interrupted
+        After Ctrl-C; its `result` is the list of the ensembles by then.
 
     Notes
     -----
@@ -239,7 +242,8 @@ def width_exponents(
         widths, seeds, root = _checked_widths(widths), checks.integer("seeds", seeds, 2), checks.seed_sequence("rng", rng)
         streams = [np.random.SeedSequence(root.entropy, spawn_key=(*root.spawn_key, width)) for width in widths]
         options = {"seeds": seeds, "progress": progress, "workers": workers, "loss": loss, "track": track}
-        ensembles = (simulate(network, data, training, width=w, rng=stream, **options) for w, stream in zip(widths, streams))
+        simulated = (simulate(network, data, training, width=w, rng=stream, **options) for w, stream in zip(widths, streams))
+        ensembles = collected(simulated, "the ensembles by then are the result of this exception; width_exponents takes them as `ensembles`")
     else:
         ensembles = sorted(_checked_ensembles(ensembles, network, data, training, loss, quantities), key=lambda e: e.width)
     measured = {e.width: _measured(e, quantities, step) for e in ensembles}

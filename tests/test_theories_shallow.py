@@ -355,7 +355,8 @@ def test_files_and_resume(name, tmp_path):
     for key, array in solved.arrays().items():
         np.testing.assert_array_equal(loaded.arrays()[key], array)
     assert loaded.network.q_sigma == Fraction(CLASSES[name][0])
-    longer = dmft.resume(path, steps=STEPS + 5, progress=False)
+    with pytest.warns(dmft.RestartWarning):
+        longer = dmft.resume(path, steps=STEPS + 5, progress=False)
     whole = solve(net_of(name), run=dmft.GradientDescent(RATE, STEPS + 5), samples=2**9, track="kernels")
     np.testing.assert_array_equal(longer.function, whole.function)
     np.testing.assert_array_equal(dmft.load(path).tangent_grams, whole.tangent_grams)

@@ -15,19 +15,20 @@ from ..ensemble import FunctionEnsemble
 from ..specification import check_type
 from ..theories.recording import DIVERGED
 from ..training import GradientDescent, MinibatchSGD
-from .plan import Plan
+from .plan import Plan, check_memory
 
 OPTIONS = ("width", "loss", "track")
 TRACKED = (None, "coordinates")
 
 
-def plan(network, data, training, workers, width=None, loss="mse", track=None):
+def plan(network, data, training, seeds, workers, width=None, loss="mse", track=None):
     """The `Plan` of checked arguments, as in `dmft.simulate`."""
     check_problem(network, data, training, loss)
     width = checks.integer("width", width, 1)
     checks.choice("track", track, TRACKED)
     rank = _rank(training, len(data.x), width, track)
-    _check_memory(network, data, training, width, rank, workers)
+    numbers = _numbers(network, data, training, width, rank, track)
+    check_memory(f"width = {width}", *numbers, seeds, workers, "a smaller width, fewer points or steps")
     options = {"loss": loss, "track": track}
 
     def collect(networks, **provenance):
@@ -80,17 +81,12 @@ def _rank(training, samples, width, track):
     return everything if track or everything <= width // 4 else max(samples, width // 8)
 
 
-def _check_memory(network, data, training, width, rank, workers):
-    points, layers = len(data.points), network.depth + 1
+def _numbers(network, data, training, width, rank, track):
+    """Those of `check_memory`: weights, factors of their changes and signals; and functions, losses, coordinates."""
+    points, layers, rows = len(data.points), network.depth + 1, training.steps + 1
     hidden = (network.depth - 1) * width * (width + 2 * rank)
-    signals = 5 * layers * points * width + points * len(data.x) + (training.steps + 1) * points * network.outputs
-    needed, limit = 8 * workers * (hidden + width * data.x.shape[1] + signals), checks.machine_memory()
-    if needed > limit:
-        raise ValueError(
-            f"width = {width} with {workers} worker(s) needs {needed / 2**30:.1f} GiB, "
-            f"above this machine's limit of {limit / 2**30:.1f} GiB. "
-            "Take a smaller width, fewer points or steps, or fewer workers"
-        )
+    signals = 5 * layers * points * width + points * len(data.x)
+    return hidden + width * data.x.shape[1] + signals, rows * (points * network.outputs + (5 * layers if track else 0) + 2)
 
 
 def _train(network, data, training, width, loss, track, rank, stream, advance=lambda steps: None):

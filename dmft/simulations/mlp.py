@@ -15,12 +15,12 @@ from ..specification import check_type
 from ..theories.kernel_rows import mean_loss
 from ..theories.mlp import check_labels, problem
 from ..training import GradientDescent
-from .plan import Plan
+from .plan import Plan, check_memory
 
 OPTIONS = ("width", "loss", "center", "track", "kernel_times")
 
 
-def plan(network, data, training, workers, width=None, loss="mse", center=True, track=None, kernel_times=None):
+def plan(network, data, training, seeds, workers, width=None, loss="mse", center=True, track=None, kernel_times=None):
     """The `Plan` of checked arguments, as in `dmft.simulate`."""
     check_type("data", data, (Dataset,))
     check_type("training", training, (GradientDescent,))
@@ -32,7 +32,8 @@ def plan(network, data, training, workers, width=None, loss="mse", center=True, 
     center = checks.flag("center", center)
     checks.choice("track", track, (None, "kernels"))
     times = _kernel_times(kernel_times, track, training)
-    _check_memory(network, data, training, width, times, workers)
+    numbers = _numbers(network, data, training, width, times)
+    check_memory(f"width = {width}", *numbers, seeds, workers, "a smaller width, fewer kernel_times or points")
     options = {"loss": loss, "center": center, "track": track, "kernel_times": times}
 
     def collect(networks, **provenance):
@@ -55,17 +56,13 @@ def _kernel_times(times, track, training):
     return chosen
 
 
-def _check_memory(network, data, training, width, times, workers):
+def _numbers(network, data, training, width, times):
+    """Those of `check_memory`: weights, signals and those kept for kernels; and functions, losses, kernels."""
     points, fields, layers = len(data.points), data.y.size, network.depth
     weights = (2 if training.momentum else 1) * (width * data.x.shape[1] + (layers - 1) * width**2)
     states = layers * width * (4 * points + len(times) * (points + fields))
     kernels = layers * len(times) ** 2 * (points**2 + fields**2)
-    needed, limit = 8 * workers * (weights + states + kernels), checks.machine_memory()
-    if needed > limit:
-        raise ValueError(
-            f"width = {width} with {workers} worker(s) needs {needed / 2**30:.1f} GiB, above this machine's {limit / 2**30:.1f} GiB. "
-            "Take a smaller width, fewer kernel_times or points, or fewer workers"
-        )
+    return weights + states + kernels, kernels + (training.steps + 1) * (points * network.outputs + 2)
 
 
 def _train(network, data, training, width, loss, center, times, stream, advance=lambda steps: None):

@@ -10,23 +10,24 @@ import numpy as np
 from .. import checks, limits, losses
 from ..activations import resolve
 from ..ensemble import FunctionEnsemble
+from ..machine import cores
 from ..shallow_scaling import refuse_unstable, scaling
 from ..theories.recording import DIVERGED
 from ..theories.shallow import check_problem
-from ..threads import cores, one_thread
-from .plan import Plan
+from ..threads import one_thread
+from .plan import Plan, check_memory
 
 OPTIONS = ("width", "loss", "track", "allow_unstable")
 
 
-def plan(network, data, training, workers, width=None, loss="logistic", track=None, allow_unstable=False):
+def plan(network, data, training, seeds, workers, width=None, loss="logistic", track=None, allow_unstable=False):
     """The `Plan` of checked arguments, as in `dmft.simulate`."""
     check_problem(network, data, training, loss, track)
     width = checks.integer("width", width, 1)
     scales = scaling(network, loss)
     if scales.limit is None and not checks.flag("allow_unstable", allow_unstable):
         refuse_unstable(network, loss, "To see it fail, set allow_unstable=True")
-    _check_memory(data, training, width, track, workers)
+    check_memory(f"width = {width}", *_numbers(data, training, width, track), seeds, workers, "a smaller width, fewer points or steps")
     options = {"loss": loss, "track": track, "allow_unstable": allow_unstable}
     threads = max(1, cores() // workers)
 
@@ -37,15 +38,10 @@ def plan(network, data, training, workers, width=None, loss="logistic", track=No
     return Plan(f"width {width}", partial(_train, network, data, training, width, loss, track, scales, threads), collect)
 
 
-def _check_memory(data, training, width, track, workers):
-    points = len(data.points)
-    kernels = (training.steps + 1) * points * len(data.x) if track == "kernels" else 0
-    needed, limit = 8 * workers * (width * (points + 1) + kernels), checks.machine_memory()
-    if needed > limit:
-        raise ValueError(
-            f"width = {width} with {workers} worker(s) needs {needed / 2**30:.1f} GiB, above this machine's limit of {limit / 2**30:.1f} GiB. "
-            "Take a smaller width, fewer points or steps, or fewer workers"
-        )
+def _numbers(data, training, width, track):
+    """Those of `check_memory`: neurons; and functions, losses, kernels."""
+    points, rows = len(data.points), training.steps + 1
+    return width * (points + 1), rows * (points + 2 + (points * len(data.x) if track == "kernels" else 0))
 
 
 def _train(network, data, training, width, loss, track, scales, threads, stream, advance=lambda steps: None):

@@ -20,6 +20,8 @@ from ..trajectory import Status
 METHODS = {"causal": (), "fixed-point": ("window", "tolerance", "max_sweeps", "damping", "anderson"), "reference": ()}
 #: Whether `march` takes a memory limit, to choose how to go about.
 ADAPTS_TO_MEMORY = False
+#: Whether `march` goes on from `start`; if not, it solves those rows again, to the same numbers.
+CONTINUES = True
 
 #: Marching stops where the test loss exceeds this multiple of the initial one; rich catapults that come back stay below
 #: (docs/theory/deep_linear.md, section 7).
@@ -100,10 +102,8 @@ def march(network, data, training, start=None):
 
 
 def whole(network, data, training, method, bar, **options):
-    """The trajectory by a method that does not march; `bar` is the progress bar."""
-    if method == "reference":
-        return _reference(network, data, training)
-    return _fixed_point(network, data, training, bar, **options)
+    """Iterate over the one trajectory of a method that does not march; `bar` is the progress bar."""
+    yield _reference(network, data, training) if method == "reference" else _fixed_point(network, data, training, bar, **options)
 
 
 def _fixed_point(network, data, training, bar, window="auto", tolerance=1e-10, max_sweeps=200, damping=1.0, anderson=0):

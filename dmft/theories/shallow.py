@@ -16,9 +16,10 @@ from .. import checks, limits, losses
 from ..activations import resolve
 from ..data import Dataset
 from ..function_trajectory import FunctionTrajectory
+from ..machine import cores
 from ..shallow_scaling import refuse_unstable, scaling
 from ..specification import check_type
-from ..threads import cores, one_thread
+from ..threads import one_thread
 from ..training import GradientDescent, MinibatchSGD
 from .recording import DIVERGED, recorded, whole_systems
 
@@ -26,6 +27,8 @@ from .recording import DIVERGED, recorded, whole_systems
 METHODS = {"causal": ("loss", "width", "samples", "rng", "initial_function", "track")}
 #: Whether `march` takes a memory limit, to choose how to go about.
 ADAPTS_TO_MEMORY = False
+#: Whether `march` goes on from `start`; if not, it solves those rows again, to the same numbers.
+CONTINUES = False
 TRACKED = (None, "kernels")
 
 #: Particles by default, and the independent systems among which they are divided, as only their spread is an honest error.
