@@ -109,14 +109,12 @@ class StructuredData(Specification):
         modes = len(eigenvalues)
         if np.any(eigenvalues < 0) or not np.any(eigenvalues > 0):
             raise ValueError(f"eigenvalues must be >= 0 and not all zero; the smallest given is {eigenvalues.min()}")
-        if np.ndim(self.target_power) == 3:
-            power = checks.array("target_power", self.target_power, (modes, None, None))
+        power = checks.array("target_power", self.target_power, (modes,), (modes, "C", "C"))
+        if power.ndim == 3:
             for k, matrix in enumerate(power):
                 checks.covariance(f"target_power[{k}]", matrix) if np.any(matrix) else None
-        else:
-            power = checks.array("target_power", self.target_power, (modes,))
-            if np.any(power < 0):
-                raise ValueError(f"target_power must be >= 0; the smallest given is {power.min()}")
+        elif np.any(power < 0):
+            raise ValueError(f"target_power must be >= 0; the smallest given is {power.min()}")
         if self.multiplicity is None:
             multiplicity = checks.array("multiplicity", np.full(modes, 1.0 / modes), (modes,))
         else:
@@ -195,7 +193,7 @@ class Dataset(Specification):
             object.__setattr__(self, name, value)
 
         put("x", checks.array("x", self.x, ("P", "D")))
-        put("y", checks.array("y", self.y, (len(self.x),) if np.ndim(self.y) == 1 else (len(self.x), "C")))
+        put("y", checks.array("y", self.y, (len(self.x),), (len(self.x), "C")))
         if self.test_x is not None:
             put("test_x", checks.array("test_x", self.test_x, ("M", self.x.shape[1])))
         if self.test_y is not None:
@@ -215,6 +213,16 @@ class Dataset(Specification):
     def targets(self):
         """y as a (P, C) array."""
         return self.y.reshape(len(self.y), -1)
+
+    @property
+    def test_targets(self):
+        """test_y as a (M, C) array, or None."""
+        return None if self.test_y is None else self.test_y.reshape(len(self.test_y), -1)
+
+    @property
+    def label_axes(self):
+        """Shape of a label, () or (C,): functions of networks on this data set have the same axes."""
+        return self.y.shape[1:]
 
     def linear_target(self):
         """Least-squares map beta, shape (D, C), with y about x @ beta (minimum norm where x does not determine it)."""

@@ -70,10 +70,7 @@ class _Derived:
         if layers == 1:
             return {"q_sigma": q_sigma, "q_eta": q_eta}
         allowed = f"a sequence of {layers} exponents, one for each weight layer"
-        try:
-            values = {f"q_eta[{j}]": value for j, value in enumerate(() if isinstance(q_eta, str) else q_eta)}
-        except TypeError:
-            checks.fail("q_eta", q_eta, allowed, TypeError)
+        values = {f"q_eta[{j}]": value for j, value in enumerate(checks.sequence("q_eta", q_eta, allowed))}
         if len(values) != layers:
             checks.fail("q_eta", q_eta, allowed)
         return {"q_sigma": q_sigma} | values
@@ -300,8 +297,7 @@ def deep(depth, rates="common", loss="logistic", *, identify_random_features=Tru
     checks.choice("rates", rates, ("common", "layer-wise"))
     checks.choice("loss", loss, tuple(LOSSES))
     identify = checks.flag("identify_random_features", identify_random_features)
-    if bounded_increments not in (False, True, "hidden"):
-        checks.fail("bounded_increments", bounded_increments, "False, True or 'hidden'")
+    checks.choice("bounded_increments", bounded_increments, (False, True, "hidden"))
     return _deep(depth, rates, loss, identify, bounded_increments)
 
 

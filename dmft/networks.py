@@ -3,6 +3,7 @@
 import math
 from dataclasses import dataclass
 from fractions import Fraction
+from numbers import Real
 
 from . import activations, checks
 from .specification import Specification
@@ -48,8 +49,8 @@ class DeepLinear(Specification):
         def put(name, value):
             object.__setattr__(self, name, value)
 
-        put("depth", checks.integer("depth", self.depth, 1))
-        put("outputs", checks.integer("outputs", self.outputs, 1))
+        put("depth", checks.integer("depth", self.depth, 1, checks.DEEPEST))
+        put("outputs", checks.integer("outputs", self.outputs, 1, checks.MOST_OUTPUTS))
         checks.choice("parameterization", self.parameterization, ("mup", "ntk"))
         put("width_ratio", self._checked_width_ratio())
         if self.parameterization == "ntk":
@@ -63,12 +64,9 @@ class DeepLinear(Specification):
             put("richness", checks.positive("richness", 1.0 if stated is None else stated))
 
     def _checked_width_ratio(self):
-        try:
-            ratios = tuple(self.width_ratio)
-        except TypeError:
+        if isinstance(self.width_ratio, Real):
             return checks.positive_or_inf("width_ratio", self.width_ratio)
-        if isinstance(self.width_ratio, str):
-            checks.fail("width_ratio", self.width_ratio, "a number > 0, math.inf, or one number per hidden layer", TypeError)
+        ratios = checks.sequence("width_ratio", self.width_ratio, "a number > 0, math.inf, or one number per hidden layer")
         if len(ratios) != self.depth:
             raise ValueError(f"width_ratio must be one number or one per hidden layer (depth = {self.depth}); got {len(ratios)} numbers")
         ratios = tuple(checks.positive_or_inf(f"width_ratio[{i}]", r) for i, r in enumerate(ratios))
@@ -138,7 +136,7 @@ class ShallowNet(Specification):
         def put(name, value):
             object.__setattr__(self, name, value)
 
-        put("q_sigma", checks.exponent("q_sigma", self.q_sigma))
+        put("q_sigma", checks.power_of_width("q_sigma", self.q_sigma))
         put("q_eta", self._checked_q_eta())
         put("negative_slope", activations.check(self.activation, self.negative_slope))
         put("reference_width", checks.integer("reference_width", self.reference_width, 1))
@@ -149,10 +147,10 @@ class ShallowNet(Specification):
 
     def _checked_q_eta(self):
         if not isinstance(self.q_eta, (tuple, list)):
-            return checks.exponent("q_eta", self.q_eta)
+            return checks.power_of_width("q_eta", self.q_eta)
         if len(self.q_eta) != 2:
             checks.fail("q_eta", self.q_eta, "one exponent or a pair of them, of a and of w")
-        pair = tuple(checks.exponent(f"q_eta[{i}]", exponent) for i, exponent in enumerate(self.q_eta))
+        pair = tuple(checks.power_of_width(f"q_eta[{i}]", exponent) for i, exponent in enumerate(self.q_eta))
         return pair[0] if pair[0] == pair[1] else pair
 
     @property
@@ -222,10 +220,10 @@ class MLP(Specification):
         def put(name, value):
             object.__setattr__(self, name, value)
 
-        put("depth", checks.integer("depth", self.depth, 1))
+        put("depth", checks.integer("depth", self.depth, 1, checks.DEEPEST))
         put("negative_slope", activations.check(self.activation, self.negative_slope))
         put("richness", checks.positive("richness", self.richness))
-        put("outputs", checks.integer("outputs", self.outputs, 1))
+        put("outputs", checks.integer("outputs", self.outputs, 1, checks.MOST_OUTPUTS))
 
 
 #: Default standard deviation of the hidden weights by activation, as arXiv 2110.15596 has it; 1 for all others.
@@ -273,8 +271,8 @@ class DeepNet(Specification):
         def put(name, value):
             object.__setattr__(self, name, value)
 
-        put("depth", checks.integer("depth", self.depth, 1))
-        put("outputs", checks.integer("outputs", self.outputs, 1))
+        put("depth", checks.integer("depth", self.depth, 1, checks.DEEPEST))
+        put("outputs", checks.integer("outputs", self.outputs, 1, checks.MOST_OUTPUTS))
         checks.choice("activation", self.activation, activations.ACTIVATION_NAMES)
         put("negative_slope", activations.check(self.activation, self.negative_slope))
         scale = (2 / (1 + self.negative_slope**2)) ** 0.5 if self.activation == "leaky_relu" else _WEIGHT_SCALES.get(self.activation, 1.0)

@@ -3,9 +3,13 @@
 Source: docs/theory/shallow_limits.md, sections 1 to 4b; arXiv 2006.06574.
 """
 
+import math
 from dataclasses import dataclass
 
-from . import limits
+from . import checks, limits
+
+#: Largest width at which equations are solved, and largest power of ten among the powers of widths over the reference width.
+_WIDEST, _DECADES = 10**40, 100
 
 
 @dataclass(frozen=True)
@@ -50,6 +54,21 @@ def exponent(network, loss, name):
     """The derived power of the width of one of `LimitClass.exponents` of a stable network."""
     found = stable_limits(network, loss)
     return found.exponent(found.classify(network.q_sigma, network.q_eta), name, network.q_sigma, network.q_eta)
+
+
+def check_width(network, width):
+    """`width` as int; ValueError unless its powers that the network takes are double-precision numbers."""
+    width = checks.integer("width", width, 1, _WIDEST)
+    growth, steepest = width / network.reference_width, max(map(abs, (network.q_sigma, *network.q_etas)))
+    if abs(math.log10(growth)) * float(steepest) > _DECADES:
+        checks.fail("width", width, f"so near reference_width = {network.reference_width} that powers up to {steepest} of the ratio are finite")
+    return width
+
+
+def reach(network, width=None):
+    """Size of the logits of weights that have moved by as much as they started with, at a width or at the reference width."""
+    width = network.reference_width if width is None else width
+    return network.sigma * (width / network.reference_width) ** float(network.q_sigma) * width
 
 
 def stable_limits(network, loss):

@@ -16,6 +16,8 @@ from .compiled import kernel
 _RANGE = 14.0
 _TOLERANCE = 1e-13
 _MAX_TERMS = 2**13
+#: Largest part of E[phi'^2] that the expansion may leave out; of tanh that is what is left out at sigma = 55.
+_UNRESOLVED = 0.1
 _CHUNK = 256
 
 
@@ -38,6 +40,11 @@ def expectations(activation, covariance, variances=None):
     Returns
     -------
     values, slopes : ndarray, shape (P, Q)
+
+    Raises
+    ------
+    ValueError
+        If phi(sigma z) is so steep that a tenth of E[phi'^2] is not resolved.
     """
     rows, columns = (np.diagonal(covariance),) * 2 if variances is None else variances
     if activation.negative_slope is not None:
@@ -96,8 +103,14 @@ def _hermite_coefficients(activation, deviations):
         coefficients = np.concatenate([functions @ chunk.T for chunk in _hermite_chunks(z, weights, terms)], axis=-1)
         remainders = moments - np.sum(coefficients**2, axis=-1)
         if np.all(remainders <= _TOLERANCE * moments) or terms == _MAX_TERMS:
-            return coefficients
+            break
         terms *= 2
+    if np.any(remainders > _UNRESOLVED * moments):
+        raise ValueError(
+            f"x must be smaller: preactivations of standard deviation {deviations.max():.3g} are too large for the expectations of "
+            f"activation {activation.name!r}, which is a step on their scale"
+        )
+    return coefficients
 
 
 def _hermite_chunks(z, weights, terms):

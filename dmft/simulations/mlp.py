@@ -10,9 +10,10 @@ import numpy as np
 from .. import checks
 from ..activations import resolve
 from ..data import Dataset
+from ..divergence import before
 from ..ensemble import KernelEnsemble
 from ..specification import check_type
-from ..theories.kernel_rows import mean_loss
+from ..theories.kernel_rows import divergence, mean_loss
 from ..theories.mlp import check_labels, problem
 from ..training import GradientDescent
 from .plan import Plan
@@ -74,8 +75,9 @@ def _train(network, data, training, width, loss, center, times, stream, advance=
 
     stated, samples, rows = problem(network, data, training, loss), len(data.x), training.steps + 1
     weights = finite_mlp.initial_weights(data.x.shape[1], width, network.depth, network.outputs, np.random.default_rng(stream))
-    shape = len(data.points), *data.y.shape[1:]
-    top, _ = finite_mlp.forward(weights, data.points, stated.activation)
+    shape, diverged = (len(data.points), *data.label_axes), divergence(network, data, loss)
+    with np.errstate(over="ignore", invalid="ignore"):
+        top, _ = finite_mlp.forward(weights, data.points, stated.activation)
     arrays = {
         "function": np.full((rows, *shape), np.inf),
         "loss": np.full(rows, np.inf),
@@ -83,15 +85,14 @@ def _train(network, data, training, width, loss, center, times, stream, advance=
     }
     if data.test_y is not None:
         arrays["test_loss"] = np.full(rows, np.inf)
-        test_y = data.test_y.reshape(len(data.test_y), -1)
-    kept = []
+    kept, steps = [], finite_mlp.march(stated, data.points, weights, center)
     with np.errstate(over="ignore", invalid="ignore"):
         t = 0
-        for t, (f, features, slopes) in enumerate(finite_mlp.march(stated, data.points, weights, center)):
+        for t, (f, features, slopes) in enumerate(before(steps, diverged, lambda step: step[0])):
             arrays["function"][t] = f.reshape(shape)
             arrays["loss"][t] = mean_loss(loss, data.targets, f[:samples])
             if data.test_y is not None:
-                arrays["test_loss"][t] = mean_loss(loss, test_y, f[samples:])
+                arrays["test_loss"][t] = mean_loss(loss, data.test_targets, f[samples:])
             if t in times:
                 gradients = finite_mlp.gradients(weights, [slope[:samples] for slope in slopes])
                 kept.append((features[1:], [g.reshape(-1, width) / np.sqrt(width) for g in gradients]))

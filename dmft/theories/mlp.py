@@ -18,7 +18,7 @@ from ..data import Dataset
 from ..specification import check_type
 from ..training import GradientDescent
 from . import kernel_closed, kernel_sampled
-from .kernel_rows import recorded
+from .kernel_rows import divergence, recorded
 
 _SAMPLED = ("loss", "samples", "rng", "replicas", "tolerance", "track")
 #: Methods and their options.
@@ -172,20 +172,20 @@ def is_linear(network):
     return resolve(network).negative_slope == 1.0
 
 
-def problem(network, data, training, loss):
-    """The `solvers.kernel_problem.KernelProblem` of a checked specification."""
+def problem(network, data, training, loss, gram=None):
+    """The `solvers.kernel_problem.KernelProblem` of a checked specification; its Gram matrix is computed if not given."""
     from solvers import kernel_problem
 
     errors = {"mse": kernel_problem.squared_error, "logistic": kernel_problem.logistic}[loss]
     return kernel_problem.KernelProblem(
-        gram=data.points @ data.points.T / data.x.shape[1],
+        gram=data.points @ data.points.T / data.x.shape[1] if gram is None else gram,
         errors=errors(data.targets),
         samples=len(data.x),
         outputs=network.outputs,
         layers=network.depth,
         activation=resolve(network),
         richness=network.richness,
-        rates=np.array(training.learning_rates),
+        rates=training.learning_rates,
         momentum=training.momentum,
         nesterov=training.nesterov,
         weight_decay=training.weight_decay,
@@ -201,7 +201,8 @@ def memory_estimate(network, data, training, method, **options):
     """
     from solvers import kernel_linear, kernel_march
 
-    stated = problem(network, data, training, options.get("loss", "mse"))
+    sizes_only = np.broadcast_to(0.0, 2 * (len(data.points),))
+    stated = problem(network, data, training, options.get("loss", "mse"), sizes_only)
     times, points, fields, layers = stated.times, stated.points, stated.points * stated.outputs, stated.layers
     rank, solver = times * points, 0
     if method == "fixed-point":
@@ -262,7 +263,7 @@ def whole(network, data, training, method, bar, **options):
         if method == "ntk":
             rows, arrays, report = kernel_closed.lazy_rows(stated, stored["track"]), {}, {}
         elif method == "perturbative":
-            (rows, arrays), report = kernel_closed.small_richness_rows(stated, stored["track"]), {}
+            (rows, arrays), report = kernel_closed.small_richness_rows(stated, stored["track"], divergence(network, data, stored["loss"])), {}
         else:
             report, arrays = {}, {}
             stored |= kernel_closed.fixed_point_options(is_linear(network), options)
