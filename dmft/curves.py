@@ -5,8 +5,7 @@ import numpy as np
 
 def losses(result):
     """Attributes of a trajectory or ensemble that hold its losses, by "test" and "train"; those that it does not have are left out."""
-    names = {"test": "test_loss", "train": "train_loss" if hasattr(result, "train_loss") else "loss"}
-    return {kind: name for kind, name in names.items() if getattr(result, name) is not None}
+    return {kind: f"{kind}_loss" for kind in ("test", "train") if getattr(result, f"{kind}_loss") is not None}
 
 
 def root_mean_square(function):

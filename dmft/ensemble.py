@@ -46,6 +46,11 @@ class Ensemble(ABC):
     def seeds(self):
         return len(getattr(self, next(iter(self.stored))))
 
+    @property
+    def loss(self):
+        """The loss that is trained on: another name of `train_loss`."""
+        return self.train_loss
+
     def arrays(self):
         """The arrays to be stored, by the names of `stored`; those that this ensemble does not have are left out."""
         return {name: getattr(self, name) for name in self.stored if getattr(self, name) is not None}
@@ -164,12 +169,12 @@ class FunctionEnsemble(Ensemble):
     ----------
     function : ndarray (seeds, T, P + M), or (seeds, T, P + M, C) of C > 1 outputs
         Normalised logits; `predictions` and `test_predictions` are its parts. Infinite once a network has diverged.
-    loss, test_loss : ndarray (seeds, T)
+    train_loss, test_loss : ndarray (seeds, T)
         Mean loss of the unnormalised logits over the samples, and over labelled test points (else None).
     initial_function : ndarray (seeds, P + M[, C])
         Normalised initial logits: what `dmft.solve` takes as ``initial_function``.
-    tangent_kernel : ndarray (seeds, T, P + M, P) or None
-        Normalised; None unless tracked.
+    tangent_grams : ndarray (seeds, T, P + M, P) or None
+        Tangent kernel at equal times, normalised; None unless tracked. See `tangent_kernel`.
     coordinates : ndarray (seeds, T, 5, L + 1) or None
         Root mean squares over neurons and samples of h, phi(h), derivative of the loss by h, change of h since initialization, and the
         part of that change due to the layer's own weights; layer L + 1 are the logits. None unless tracked.
@@ -179,10 +184,10 @@ class FunctionEnsemble(Ensemble):
     """
 
     function: np.ndarray
-    loss: np.ndarray
+    train_loss: np.ndarray
     test_loss: np.ndarray | None = None
     initial_function: np.ndarray
-    tangent_kernel: np.ndarray | None = None
+    tangent_grams: np.ndarray | None = None
     coordinates: np.ndarray | None = None
     width: int
     options: dict
@@ -191,16 +196,16 @@ class FunctionEnsemble(Ensemble):
         "function": Stored(
             ("seed", "time", "point", "output"), "normalised logits before every step, at the training samples and then the test points"
         ),
-        "loss": Stored(("seed", "time"), "mean loss of the logits over the training samples, before every step"),
+        "train_loss": Stored(("seed", "time"), "mean loss of the logits over the training samples, before every step"),
         "test_loss": Stored(("seed", "time"), "mean loss of the logits over the test points, before every step"),
         "initial_function": Stored(("seed", "point", "output"), "normalised initial logits"),
-        "tangent_kernel": Stored(("seed", "time", "point", "sample"), "normalised tangent kernel, before every step"),
+        "tangent_grams": Stored(("seed", "time", "point", "sample"), "normalised tangent kernel, before every step"),
         "coordinates": Stored(
             ("seed", "time", "signal", "layer"),
             "root mean squares of h, x, derivative of the loss by h, change of h, and change by own weights; the last layer are the logits",
         ),
     }
-    averaged: ClassVar = ("function", "predictions", "test_predictions", "loss", "test_loss", "tangent_kernel", "coordinates")
+    averaged: ClassVar = ("function", "predictions", "test_predictions", "train_loss", "test_loss", "tangent_grams", "coordinates")
 
     @property
     def predictions(self):
@@ -211,6 +216,12 @@ class FunctionEnsemble(Ensemble):
     def test_predictions(self):
         """Normalised logits at the test points, shape (seeds, T, M)."""
         return self.function[:, :, len(self.data.x) :]
+
+    def tangent_kernel(self, test=False):
+        """Normalised tangent kernel before every step, (seeds, T, P, P); with ``test`` its rows of the test points too, (seeds, T, P + M, P)."""
+        if self.tangent_grams is None:
+            raise ValueError("this ensemble has no tangent kernels: simulate with track='kernels'")
+        return self.tangent_grams if checks.flag("test", test) else self.tangent_grams[:, :, : len(self.data.x)]
 
     def decisive(self):
         return {"width": self.width, "options": self.options, "rng": self.rng}
@@ -225,11 +236,11 @@ class FunctionEnsemble(Ensemble):
             f"Ensemble of {self.seeds} finite networks: {self.sizes}",
             f"  {self.network}",
             f"  {self.rng}",
-            self._loss_line("loss", "train loss"),
+            self._loss_line("train_loss", "train loss"),
         ]
         if self.test_loss is not None:
             lines.append(self._loss_line("test_loss", "test loss "))
-        return "\n".join([*lines, *self._last_lines(self.loss)])
+        return "\n".join([*lines, *self._last_lines(self.train_loss)])
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -255,7 +266,7 @@ class KernelEnsemble(FunctionEnsemble):
         "function": Stored(
             ("seed", "time", "point", "output"), "predictions before every step, at the training samples and then the test points"
         ),
-        "loss": Stored(("seed", "time"), "mean loss over the training samples, before every step"),
+        "train_loss": Stored(("seed", "time"), "mean loss over the training samples, before every step"),
         "test_loss": Stored(("seed", "time"), "mean loss over the test points, before every step"),
         "initial_function": Stored(("seed", "point", "output"), "predictions before training"),
         "feature_kernels": Stored(
@@ -266,7 +277,7 @@ class KernelEnsemble(FunctionEnsemble):
             "gradient kernels of layers 1 to L between the chosen times",
         ),
     }
-    averaged: ClassVar = ("function", "predictions", "test_predictions", "loss", "test_loss", "feature_kernels", "gradient_kernels")
+    averaged: ClassVar = ("function", "predictions", "test_predictions", "train_loss", "test_loss", "feature_kernels", "gradient_kernels")
 
     @property
     def kernel_times(self):
@@ -283,21 +294,35 @@ class KernelEnsemble(FunctionEnsemble):
         kernels = self._layer("gradient_kernels", layer)
         return kernels if self.data.y.ndim == 1 else kernels.reshape(len(kernels), *2 * (kernels.shape[1], *self.data.y.shape))
 
-    def alignment(self, kernel="tangent"):
-        """Kernel-target alignment of every network at the `kernel_times`, as `KernelTrajectory.alignment` has it, (seeds, K)."""
-        y, times = self.data.targets, np.arange(len(self.kernel_times))
-        layers = range(1, self.network.depth + 1)
-        if checks.choice("kernel", kernel, ("tangent", "features")) == "features":
-            layers = layers[-1:]
-        features = [np.moveaxis(self.feature_kernel(layer)[:, times, :, times], 0, 1) for layer in layers]
-        if kernel == "features":
-            return curves.alignment(features[0], y @ y.T)
-        gradients = [np.moveaxis(self.gradient_kernels[:, layer - 1, times, :, times], 0, 1) for layer in layers]
-        gram, outputs = self.data.x @ self.data.x.T / self.data.x.shape[1], y.shape[1]
-        gradients.append(np.tile(np.eye(outputs), (len(y), len(y))))
+    def tangent_kernel(self, test=False):
+        """Sum over layers of Phi^(l-1) G^l at the `kernel_times`, (seeds, K, P, P), or (seeds, K, P, C, P, C) for labels with outputs.
+
+        Gradients are recorded at the training samples, so ``test=True`` is refused.
+        """
+        if checks.flag("test", test):
+            raise ValueError("test must be False for finite fully connected networks: their gradients are recorded at the training samples")
+        layers, (samples, outputs) = range(1, self.network.depth + 1), self.data.targets.shape
+        gradients = [self._at_equal_times(self._layer("gradient_kernels", layer)) for layer in layers]
+        features = [self._at_equal_times(self.feature_kernel(layer)) for layer in layers]
+        gram = self.data.x @ self.data.x.T / self.data.x.shape[1]
+        gradients.append(np.tile(np.eye(outputs), (samples, samples)))
         with np.errstate(over="ignore", invalid="ignore"):
             tangent = sum(phi.repeat(outputs, axis=-2).repeat(outputs, axis=-1) * g for phi, g in zip([gram, *features], gradients))
-        return curves.alignment(tangent, np.outer(y, y))
+        return tangent.reshape(*tangent.shape[:2], *2 * self.data.y.shape)
+
+    def alignment(self, kernel="tangent"):
+        """Kernel-target alignment of every network at the `kernel_times`, as `KernelTrajectory.alignment` has it, (seeds, K)."""
+        y = self.data.targets
+        if checks.choice("kernel", kernel, ("tangent", "features")) == "features":
+            return curves.alignment(self._at_equal_times(self.feature_kernel(self.network.depth)), y @ y.T)
+        tangent = self.tangent_kernel()
+        return curves.alignment(tangent.reshape(*tangent.shape[:2], y.size, y.size), np.outer(y, y))
+
+    @staticmethod
+    def _at_equal_times(kernel):
+        """(seeds, K, n, K, n) -> (seeds, K, n, n)."""
+        times = np.arange(kernel.shape[1])
+        return np.moveaxis(kernel[:, times, :, times], 0, 1)
 
     def _layer(self, name, layer):
         if checks.integer("layer", layer, 1) > self.network.depth:

@@ -5,6 +5,7 @@ from typing import ClassVar
 
 import numpy as np
 
+from . import checks
 from .trajectory import Stored, Trajectory
 
 
@@ -18,33 +19,33 @@ class FunctionTrajectory(Trajectory):
         Normalised logits, before every step; T = steps + 1. `predictions` and `test_predictions` are its parts.
     function_error : ndarray (T, P + M[, C])
         Monte Carlo standard error of `function`; zero where nothing is sampled.
-    loss, test_loss : ndarray (T,) or None
+    train_loss, test_loss : ndarray (T,) or None
         Mean loss of the unnormalised logits over the samples and over labelled test points; None where these diverge or vanish with
         the width, and without test labels.
     initial_function : ndarray (P + M[, C]) or None
         F0, the normalised initial logits that the trajectory has seen; None if it needs none.
-    tangent_kernel : ndarray (T, P + M, P) or None
-        Normalised; None unless tracked.
+    tangent_grams : ndarray (T, P + M, P) or None
+        Tangent kernel at equal times, normalised; None unless tracked. See `tangent_kernel`.
 
     From the diverging step on all are inf.
     """
 
     function: np.ndarray
     function_error: np.ndarray
-    loss: np.ndarray | None = None
+    train_loss: np.ndarray | None = None
     test_loss: np.ndarray | None = None
     initial_function: np.ndarray | None = None
-    tangent_kernel: np.ndarray | None = None
+    tangent_grams: np.ndarray | None = None
 
     stored: ClassVar = {
         "function": Stored(
             ("time", "point", "output"), "normalised logits before every step, at the training samples and then the test points"
         ),
         "function_error": Stored(("time", "point", "output"), "Monte Carlo standard error of the normalised logits"),
-        "loss": Stored(("time",), "mean loss of the logits over the training samples, before every step"),
+        "train_loss": Stored(("time",), "mean loss of the logits over the training samples, before every step"),
         "test_loss": Stored(("time",), "mean loss of the logits over the test points, before every step"),
         "initial_function": Stored(("point", "output"), "normalised initial logits", "fixed"),
-        "tangent_kernel": Stored(("time", "point", "sample"), "normalised tangent kernel, before every step"),
+        "tangent_grams": Stored(("time", "point", "sample"), "normalised tangent kernel, before every step"),
     }
 
     @property
@@ -72,6 +73,12 @@ class FunctionTrajectory(Trajectory):
         """Monte Carlo standard error of `test_predictions`, shape (T, M)."""
         return self.function_error[:, self.samples :]
 
+    def tangent_kernel(self, test=False):
+        """Normalised tangent kernel before every step, (T, P, P); with ``test`` its rows of the test points too, (T, P + M, P)."""
+        if self.tangent_grams is None:
+            raise ValueError("this trajectory has no tangent kernel: solve with track='kernels'")
+        return self.tangent_grams if checks.flag("test", test) else self.tangent_grams[:, : self.samples]
+
     def to_xarray(self):
         """Labelled view as an `xarray.Dataset` (needs the optional dependency xarray)."""
         import xarray
@@ -85,7 +92,7 @@ class FunctionTrajectory(Trajectory):
         last = min(self.finished, self.rows) - 1
         size, error = np.abs(self.predictions[[0, last]]).reshape(2, -1).mean(axis=1), self.standard_error[last].mean()
         lines = [f"logits     mean size {size[0]:.4g} -> {size[1]:.4g}" + (f", Monte Carlo error {error:.2g}" if error else "")]
-        for name, loss in (("train loss", self.loss), ("test loss ", self.test_loss)):
+        for name, loss in (("train loss", self.train_loss), ("test loss ", self.test_loss)):
             if loss is not None:
                 lines.append(f"{name} {loss[0]:.6g} -> {loss[last]:.6g}")
         return [*lines, *(f"{name:10} {value}" for name, value in self.report.items() if name in ("limit", "normalisation"))]

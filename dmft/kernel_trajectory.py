@@ -21,11 +21,11 @@ class KernelTrajectory(FunctionTrajectory):
     ----------
     function, function_error : ndarray (T, P + M[, C])
         Predictions before every step, and their Monte Carlo standard error (zero where nothing is sampled).
-    loss, test_loss : ndarray (T,)
+    train_loss, test_loss : ndarray (T,)
         Mean over samples, sum over outputs, of (y - f)^2 without the factor 1/2 or of ln(1 + exp(-y f)), for the mean predictions.
-    loss_error : ndarray (T,)
-        Monte Carlo standard error of `loss`.
-    tangent_kernel, tangent_kernel_error : ndarray (T, P', P), or (T, P', C, P, C) for labels with an axis of outputs
+    train_loss_error : ndarray (T,)
+        Monte Carlo standard error of `train_loss`.
+    tangent_grams, tangent_gram_errors : ndarray (T, P', P), or (T, P', C, P, C) for labels with an axis of outputs
         K = sum_l Phi^{l-1} G^l over all weight matrices at equal times, and its standard error; P + M rows where P' = 1.
     feature_factors : ndarray (T, L, P + M, r)
         F with Phi^l(t, s) = F(t) F(s)^T at different times.
@@ -43,8 +43,8 @@ class KernelTrajectory(FunctionTrajectory):
     From the diverging step on all are inf.
     """
 
-    loss_error: np.ndarray | None = None
-    tangent_kernel_error: np.ndarray | None = None
+    train_loss_error: np.ndarray | None = None
+    tangent_gram_errors: np.ndarray | None = None
     feature_factors: np.ndarray | None = None
     gradient_factors: np.ndarray | None = None
     feature_signs: np.ndarray | None = None
@@ -58,11 +58,11 @@ class KernelTrajectory(FunctionTrajectory):
     stored: ClassVar = {
         "function": Stored(("time", "point", "output"), "predictions before every step, at the training samples and then the test points"),
         "function_error": Stored(("time", "point", "output"), "Monte Carlo standard error of the predictions"),
-        "loss": Stored(("time",), "mean loss over the training samples, before every step"),
-        "loss_error": Stored(("time",), "Monte Carlo standard error of the loss"),
+        "train_loss": Stored(("time",), "mean loss over the training samples, before every step"),
+        "train_loss_error": Stored(("time",), "Monte Carlo standard error of the loss"),
         "test_loss": Stored(("time",), "mean loss over the test points, before every step"),
-        "tangent_kernel": Stored(("time", "followed point", "sample"), "tangent kernel, before every step"),
-        "tangent_kernel_error": Stored(("time", "followed point", "sample"), "Monte Carlo standard error of the tangent kernel"),
+        "tangent_grams": Stored(("time", "followed point", "sample"), "tangent kernel, before every step"),
+        "tangent_gram_errors": Stored(("time", "followed point", "sample"), "Monte Carlo standard error of the tangent kernel"),
         "feature_factors": Stored(
             ("time", "layer", "point", "feature rank"),
             "F of the feature kernels F(t) F(s)^T between different times, layers 1 to L",
@@ -90,7 +90,7 @@ class KernelTrajectory(FunctionTrajectory):
     }
 
     def labels(self, name):
-        if name.startswith("tangent_kernel") and self.data.y.ndim == 2:
+        if name.startswith("tangent_gram") and self.data.y.ndim == 2:
             return "time", "followed point", "output", "sample", "output'"
         return super().labels(name)
 
@@ -140,6 +140,26 @@ class KernelTrajectory(FunctionTrajectory):
         shape = (self.rows, points) if self.data.y.ndim == 1 else (self.rows, points, outputs)
         return kernel.reshape(*shape, *shape)
 
+    def tangent_kernel(self, test=False):
+        """Tangent kernel K = sum_l Phi^(l-1) G^l at equal times, (T, P, P), or (T, P, C, P, C) for labels with an axis of outputs.
+
+        Parameters
+        ----------
+        test : bool
+            Include rows of the test points, (T, P + M, ...), where gradients have been followed there (``track="test kernels"``).
+        """
+        return self._rows_of_points("tangent_grams", test)
+
+    def tangent_kernel_error(self, test=False):
+        """Monte Carlo standard error of `tangent_kernel`."""
+        return self._rows_of_points("tangent_gram_errors", test)
+
+    def _rows_of_points(self, name, test):
+        points, values = len(self.data.points) if checks.flag("test", test) else self.samples, self._tracked(name)
+        if values.shape[1] < points:
+            raise ValueError("test=True needs gradients at the test points: solve with track='test kernels'")
+        return values[:, :points]
+
     def feature_kernel_error(self, layer):
         """Monte Carlo standard error of the feature kernel at equal times, (T, P, P)."""
         layer = self._layer(layer, 1, self.network.depth)
@@ -162,7 +182,7 @@ class KernelTrajectory(FunctionTrajectory):
         if checks.choice("kernel", kernel, ("tangent", "features")) == "features":
             kernels, target = self._tracked("feature_grams")[:, -1, : self.samples, : self.samples], y @ y.T
         else:
-            kernels = self._tracked("tangent_kernel")[:, : self.samples]
+            kernels = self._tracked("tangent_grams")[:, : self.samples]
             kernels, target = kernels.reshape(self.rows, y.size, y.size), np.outer(y, y)
         return curves.alignment(kernels, target)
 
@@ -191,10 +211,10 @@ class KernelTrajectory(FunctionTrajectory):
         last = min(self.finished, self.rows) - 1
         size, error = np.sqrt(np.mean(self.predictions[last] ** 2)), np.sqrt(np.mean(self.standard_error[last] ** 2))
         lines = [f"predictions  rms {size:.4g} at the end" + (f", Monte Carlo error {error:.2g}" if error else "")]
-        for name, loss in (("train loss", self.loss), ("test loss ", self.test_loss)):
+        for name, loss in (("train loss", self.train_loss), ("test loss ", self.test_loss)):
             if loss is not None:
                 lines.append(f"{name}   {loss[0]:.6g} -> {loss[last]:.6g}")
-        if self.tangent_kernel is not None and np.any(self.data.targets):
+        if self.tangent_grams is not None and np.any(self.data.targets):
             alignments = {name: self.alignment(name) for name in ("tangent", "features")}
             text = ", ".join(f"{name} {values[0]:.3f} -> {values[last]:.3f}" for name, values in alignments.items())
             lines.append(f"alignment    {text}    kernels {self.nbytes / 2**20:.1f} MiB")

@@ -65,6 +65,12 @@ _CHUNK_NUMBERS = 1024
 _FILTERS = {"compression": "lzf", "shuffle": True, "fletcher32": True}
 _PAUSE, _PAUSE_PER_WRITE = 2.0, 10.0
 _NAME_WIDTH, _VALUE_WIDTH = 33, 400
+_FORMER_NAMES = {
+    "train_loss": "loss",
+    "train_loss_error": "loss_error",
+    "tangent_grams": "tangent_kernel",
+    "tangent_gram_errors": "tangent_kernel_error",
+}
 
 
 def save(result, path):
@@ -336,6 +342,11 @@ def _slabs(first, last):
 # ---- what is read
 
 
+def _name_in(file, name):
+    """Name of a dataset in a file, which may be one from before results of all networks had one vocabulary."""
+    return name if name in file else _FORMER_NAMES.get(name, name)
+
+
 def _obstacle(file):
     """Why this version cannot read an open file and what to do, or None."""
     kind, schema = file.attrs.get("format"), file.attrs.get("schema")
@@ -363,7 +374,8 @@ def _read_trajectory(file):
     status, finished = Status(file.attrs["status"]), int(file.attrs["finished"])
     rows = finished if status is Status.INTERRUPTED else problem["training"].steps + 1
     kind = _TRAJECTORIES[type(problem["network"])]
-    arrays = {name: _READERS[stored.layout](file[name], finished, rows) for name, stored in kind.stored.items() if name in file}
+    names = {name: _name_in(file, name) for name in kind.stored}
+    arrays = {name: _READERS[kind.stored[name].layout](file[own], finished, rows) for name, own in names.items() if own in file}
     report = _decoded(json.loads(file.attrs["report"]))
     return kind.from_arrays(arrays, **problem, status=status, finished=finished, **decisive, report=report)
 
@@ -398,7 +410,7 @@ _READERS = {"rows": _read_rows, "growing": _read_rows, "triangle": _read_triangl
 def _read_ensemble(file):
     problem, decisive = _read_spec(file)
     kind = _ENSEMBLES[type(problem["network"])]
-    arrays = {name: file[name][:] for name in kind.stored if name in file}
+    arrays = {name: file[_name_in(file, name)][:] for name in kind.stored if _name_in(file, name) in file}
     return kind(**problem, **decisive, **arrays, **_decoded(json.loads(file.attrs["report"])))
 
 

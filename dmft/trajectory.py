@@ -81,6 +81,11 @@ class Trajectory(ABC):
         return np.arange(self.rows)
 
     @property
+    def loss(self):
+        """The loss that is trained on: another name of `train_loss`."""
+        return self.train_loss
+
+    @property
     def diverged_at(self):
         """The step whose loss is no longer finite or reasonable; None unless diverged."""
         return self.finished if self.status is Status.DIVERGED else None

@@ -251,7 +251,7 @@ def _checked_ensembles(ensembles, network, data, training, loss, quantities):
         check_type(f"ensembles[{i}]", each, (FunctionEnsemble,))
         if (each.network, each.data, each.training, each.options["loss"]) != (network, data, training, loss):
             raise ValueError(f"ensembles must be of the stated network, data, training and loss; ensembles[{i}] is of another problem")
-        if each.tangent_kernel is None and set(quantities) & set(KERNEL_QUANTITIES):
+        if each.tangent_grams is None and set(quantities) & set(KERNEL_QUANTITIES):
             raise ValueError(f"ensembles must be simulated with track='kernels' for quantities of the kernel; ensembles[{i}] has none")
         if each.seeds < 2:
             raise ValueError(f"ensembles must have at least two seeds each, as errors come from their spread; ensembles[{i}] has one")
@@ -263,7 +263,7 @@ def _measured(ensemble, quantities, step):
     """Logarithms of the quantities without normalisation, shape (seeds,) each."""
     scales = scaling(ensemble.network, ensemble.options["loss"])
     growth = np.log(ensemble.width / ensemble.network.reference_width)
-    kernels = ensemble.tangent_kernel
+    kernels = ensemble.tangent_grams
 
     def size(values, power=0.0):
         squares = np.mean(np.reshape(values, (ensemble.seeds, -1)) ** 2, axis=1)

@@ -114,7 +114,7 @@ def test_bias_of_finite_width_is_extrapolated_away():
     def ensemble(width):
         exact = theory(net, width, initial_function=initial[0])
         factor = 1 + width**-0.5 * (4 + random.standard_normal((12, 1, 1)))
-        losses = {name: np.repeat(getattr(exact, name)[None], 12, axis=0) for name in ("loss", "test_loss")}
+        losses = {name: np.repeat(getattr(exact, name)[None], 12, axis=0) for name in ("train_loss", "test_loss")}
         return replace(SIMULATED["A2"], function=exact.function * factor, width=width, initial_function=initial, **losses)
 
     trajectory, ensembles = theory(net, 4096), [ensemble(4096), ensemble(1024)]

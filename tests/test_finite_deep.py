@@ -126,7 +126,7 @@ def test_losses_batches_and_outputs_against_dense_matrices(depth, name, outputs,
         "logistic": lambda: np.log(1 + np.exp(-y * z)).mean(axis=(1, 2)),
         "softmax": lambda: -np.log((np.exp(z) * y).sum(axis=-1) / np.exp(z).sum(axis=-1)).mean(axis=-1),
     }[loss]()
-    np.testing.assert_allclose(found.loss[0], mean, rtol=1e-10)
+    np.testing.assert_allclose(found.train_loss[0], mean, rtol=1e-10)
     assert np.array_equal(found.initial_function[0], found.function[0, 0])
     assert found.predictions.shape[2] == len(data.x) and found.test_predictions.shape[2] == len(data.test_x)
 
@@ -300,7 +300,7 @@ def test_ensembles_are_stored_with_the_names_of_their_dimensions(outputs, track,
 
 def test_networks_that_diverge_end_in_infinity():
     ensemble = simulate(dmft.DeepNet(DEPTH, "ntk"), problem(), dmft.GradientDescent(1e6, 30), track="coordinates")
-    assert np.isinf(ensemble.loss[0, -1]) and np.isinf(ensemble.function[0, -1]).all() and np.isinf(ensemble.coordinates[0, -1]).all()
+    assert np.isinf(ensemble.train_loss[0, -1]) and np.isinf(ensemble.function[0, -1]).all() and np.isinf(ensemble.coordinates[0, -1]).all()
     assert "diverged" in str(ensemble)
 
 

@@ -159,9 +159,9 @@ def without_loss():
 def test_loss_of_functions(function, functions):
     ax = dmft.plot.loss(function, functions)
     np.testing.assert_array_equal(line(ax, "test, theory").get_ydata(), function.test_loss)
-    np.testing.assert_array_equal(line(ax, "train, theory").get_ydata(), function.loss)
+    np.testing.assert_array_equal(line(ax, "train, theory").get_ydata(), function.train_loss)
     marks = line(ax, "train, 3 networks")
-    np.testing.assert_allclose(marks.get_ydata(), functions.mean("loss")[marks.get_xdata()])
+    np.testing.assert_allclose(marks.get_ydata(), functions.mean("train_loss")[marks.get_xdata()])
 
 
 def test_loss_of_functions_that_have_none(without_loss, functions):
@@ -217,7 +217,7 @@ def test_tangent_kernel_is_sorted_by_label(function, without_loss):
     first, last = (np.asarray(ax.images[0].get_array()) for ax in axes)
     assert first.shape == (16, 16)
     order = np.lexsort((function.predictions[-1], DIGITS.y))
-    np.testing.assert_array_equal(last, np.maximum(function.tangent_kernel[-1][np.ix_(order, order)], axes[0].images[0].norm.vmin))
+    np.testing.assert_array_equal(last, np.maximum(function.tangent_grams[-1][np.ix_(order, order)], axes[0].images[0].norm.vmin))
     assert axes[0].images[0].norm is axes[1].images[0].norm
     with pytest.raises(ValueError, match='solve with track="kernels"'):
         dmft.plot.tangent_kernel(without_loss)
@@ -297,7 +297,7 @@ def test_loss_has_a_band_of_its_monte_carlo_error(evolution):
     ax = dmft.plot.loss(evolution, which="train")
     (band,) = ax.collections
     heights = band.get_paths()[0].vertices[:, 1]
-    assert heights.min() == pytest.approx((evolution.loss - 2 * evolution.loss_error).min())
+    assert heights.min() == pytest.approx((evolution.train_loss - 2 * evolution.train_loss_error).min())
 
 
 @pytest.mark.filterwarnings("error")
@@ -305,7 +305,7 @@ def test_kernel_evolution_that_diverges_is_drawn():
     problem = dmft.MLP(2, "relu"), IMAGES, dmft.GradientDescent(50.0, steps=10)
     trajectory = dmft.solve(*problem, samples=256, progress=False)
     networks = dmft.simulate(*problem, width=50, seeds=2, track="kernels", progress=False)
-    assert trajectory.status is dmft.Status.DIVERGED and np.isinf(networks.loss[:, -1]).any()
+    assert trajectory.status is dmft.Status.DIVERGED and np.isinf(networks.train_loss[:, -1]).any()
     dmft.plot.overview(trajectory).canvas.draw()
     dmft.plot.alignment(trajectory, networks).figure.canvas.draw()
     assert dmft.compare(trajectory, networks, progress=False).diverged == (True, True)

@@ -197,8 +197,8 @@ def test_several_outputs(name):
     traj = check_agreement(net, rates, data, "softmax", start_of(net))
     assert traj.function.shape == (4, 5, 3)
     f = traj.predictions
-    assert np.allclose(traj.loss, -np.log(special.softmax(f, axis=-1)[:, np.arange(4), [0, 1, 2, 0]]).mean(axis=1))
-    assert traj.loss[0] == pytest.approx(np.log(3)) and traj.loss[-1] < traj.loss[0]
+    assert np.allclose(traj.train_loss, -np.log(special.softmax(f, axis=-1)[:, np.arange(4), [0, 1, 2, 0]]).mean(axis=1))
+    assert traj.train_loss[0] == pytest.approx(np.log(3)) and traj.train_loss[-1] < traj.train_loss[0]
 
 
 def test_logistic_loss():
@@ -217,7 +217,7 @@ def test_one_hidden_layer_is_mean_field(name):
     mean_field = solve(dmft.ShallowNet.mean_field(activation="tanh", reference_width=1), rates, loss="mse")
     z = (traj.function - mean_field.function)[1:] / np.hypot(traj.function_error, mean_field.function_error)[1:]
     assert np.abs(z).max() < 4
-    assert np.allclose(traj.loss, mean_field.loss, rtol=0.02)
+    assert np.allclose(traj.train_loss, mean_field.train_loss, rtol=0.02)
 
 
 @pytest.mark.parametrize("depth", [1, 2, 3])

@@ -44,14 +44,14 @@ def test_linear_network_against_the_fixed_point(optimizer):
     for layer in (1, 2, 3):
         np.testing.assert_allclose(marched.feature_kernel(layer, test=True), swept.feature_kernel(layer, test=True), atol=1e-8)
         np.testing.assert_allclose(marched.gradient_kernel(layer), swept.gradient_kernel(layer), atol=1e-8)
-    np.testing.assert_allclose(marched.tangent_kernel, swept.tangent_kernel, atol=1e-8)
+    np.testing.assert_allclose(marched.tangent_grams, swept.tangent_grams, atol=1e-8)
     assert not np.any(marched.function_error)
 
 
 def test_one_hidden_linear_layer_is_a_closed_recursion():
     solved = solve(dmft.MLP(1, "leaky_relu", richness=1.5, negative_slope=1.0))
     np.testing.assert_allclose(solved.function, linear_one_hidden_layer(X, Y[:, :1], 1.5, RUN.learning_rates), atol=1e-12)
-    np.testing.assert_allclose(solved.loss, np.mean((DATA.y - solved.predictions) ** 2, axis=1))
+    np.testing.assert_allclose(solved.train_loss, np.mean((DATA.y - solved.predictions) ** 2, axis=1))
     np.testing.assert_allclose(solved.test_loss, np.mean((DATA.test_y - solved.test_predictions) ** 2, axis=1))
 
 
@@ -72,7 +72,7 @@ def test_lazy_linear_network_of_two_outputs():
     lazy, rich = solve(net, TWO, method="ntk"), solve(net, TWO)
     np.testing.assert_allclose(lazy.function, rich.function, atol=1e-6)
     np.testing.assert_allclose(lazy.gradient_kernel(1), rich.gradient_kernel(1), atol=1e-6)
-    np.testing.assert_allclose(lazy.tangent_kernel, rich.tangent_kernel, atol=1e-6)
+    np.testing.assert_allclose(lazy.tangent_grams, rich.tangent_grams, atol=1e-6)
 
 
 @pytest.mark.parametrize("activation", ["relu", "tanh", "gelu"])
@@ -91,7 +91,7 @@ def test_initial_kernels(activation):
         (solved.feature_kernel(2, test=True)[0, :, 0], solved.feature_gram_errors[0, 1], values[2]),
         (solved.gradient_kernel(2, test=True)[0, :, 0], solved.gradient_gram_errors[0, 1], slopes[1]),
         (solved.gradient_kernel(1, test=True)[0, :, 0], solved.gradient_gram_errors[0, 0], slopes[1] * slopes[0]),
-        (solved.tangent_kernel[0], solved.tangent_kernel_error[0], tangent[:, :4]),
+        (solved.tangent_grams[0], solved.tangent_gram_errors[0], tangent[:, :4]),
     ):
         assert error.max() < 0.02 * np.abs(expected).max()
         np.testing.assert_array_less(np.abs(found - expected), 6 * error + 1e-3 * np.abs(expected).max())
@@ -151,9 +151,9 @@ def test_gradient_independence_is_wrong_and_the_exact_theory_is_not():
     net, run = dmft.MLP(3, "tanh", richness=1.5), dmft.GradientDescent(0.6, 8)
     networks = dmft.simulate(net, DATA, run, width=768, seeds=12, progress=False)
     exact, approximate = solve(net, run=run, samples=2048), solve(net, run=run, method="gradient-independence", samples=2048)
-    mean, error = networks.mean("loss")[-1], networks.standard_error("loss")[-1]
-    assert abs(exact.loss[-1] - mean) < 5 * error + 0.01 * mean
-    assert abs(approximate.loss[-1] - mean) > 10 * error
+    mean, error = networks.mean("train_loss")[-1], networks.standard_error("train_loss")[-1]
+    assert abs(exact.train_loss[-1] - mean) < 5 * error + 0.01 * mean
+    assert abs(approximate.train_loss[-1] - mean) > 10 * error
     assert approximate.method == "gradient-independence" and "mc_error" not in approximate.options
 
 
@@ -272,8 +272,8 @@ def test_labelled_view():
 def test_logistic_loss_and_alignment():
     data = dmft.Dataset(X[:4], np.sign(Y[:, 0]))
     solved = solve(dmft.MLP(1, "tanh", richness=2.0), data, loss="logistic", samples=512)
-    np.testing.assert_allclose(solved.loss, np.logaddexp(0, -data.y * solved.predictions).mean(axis=1))
-    assert solved.loss[0] == pytest.approx(np.log(2)) and np.all(np.diff(solved.loss) < 0)
+    np.testing.assert_allclose(solved.train_loss, np.logaddexp(0, -data.y * solved.predictions).mean(axis=1))
+    assert solved.train_loss[0] == pytest.approx(np.log(2)) and np.all(np.diff(solved.train_loss) < 0)
     K = solved.feature_kernel(1)[8, :, 8]
     assert solved.alignment("features")[8] == pytest.approx(data.y @ K @ data.y / np.linalg.norm(K) / 4)
     assert np.all(np.diff(solved.alignment()) > 0)
@@ -347,7 +347,7 @@ def test_divergence_is_a_result(activation, method, tmp_path):
     solved.save(tmp_path / "run.h5")
     np.testing.assert_array_equal(dmft.load(tmp_path / "run.h5").feature_kernel(1), solved.feature_kernel(1))
     networks = dmft.simulate(dmft.MLP(1, activation), DATA, run, width=64, seeds=2, track="kernels", progress=False)
-    assert np.isinf(networks.loss[:, -1]).all()
+    assert np.isinf(networks.train_loss[:, -1]).all()
 
 
 # ---- activations of one's own

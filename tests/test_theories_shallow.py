@@ -199,10 +199,10 @@ def test_other_losses_against_networks(name, loss):
     run = dmft.GradientDescent(0.5, 12)
     net = net_of(name)
     networks = dmft.simulate(net, DATA, run, width=2**13, seeds=3, loss=loss, progress=False)
-    for function, loss_row, f0 in zip(networks.function, networks.loss, networks.initial_function):
+    for function, loss_row, f0 in zip(networks.function, networks.train_loss, networks.initial_function):
         theory = solve(net, run=run, width=2**13, initial_function=f0, samples=2**14, loss=loss)
         assert np.linalg.norm(function - theory.function) < 0.04 * np.linalg.norm(theory.function)
-        np.testing.assert_allclose(loss_row, theory.loss, rtol=0.1)
+        np.testing.assert_allclose(loss_row, theory.train_loss, rtol=0.1)
     logistic = solve(net, run=run, width=2**13, initial_function=networks.initial_function[-1], samples=2**14).function
     assert np.linalg.norm(networks.function[-1] - logistic) > 0.2 * np.linalg.norm(logistic)
 
@@ -294,12 +294,12 @@ def test_minibatches_are_shared_by_theory_and_networks(name):
 
 def test_tangent_kernels():
     """Stationary and equal to the formula in the kernel regime; evolving and equal to the networks' in the mean-field regime."""
-    lazy = solve(net_of("N2"), track="kernels").tangent_kernel
+    lazy = solve(net_of("N2"), track="kernels").tangent_kernel(test=True)
     np.testing.assert_allclose(lazy, np.broadcast_to(kernel_by_hand(), lazy.shape), rtol=1e-7, atol=1e-9)
     net, run = dmft.ShallowNet.mean_field(), dmft.GradientDescent(10.0, 20)
-    theory = solve(net, run=run, track="kernels", width=2**13, samples=2**15).tangent_kernel
+    theory = solve(net, run=run, track="kernels", width=2**13, samples=2**15).tangent_kernel(test=True)
     networks = dmft.simulate(net, DATA, run, width=2**13, seeds=8, track="kernels", progress=False)
-    mean, error = networks.mean("tangent_kernel"), networks.standard_error("tangent_kernel")
+    mean, error = networks.mean("tangent_grams"), networks.standard_error("tangent_grams")
     assert np.abs(mean - theory).max() < 0.05 * np.abs(theory).max()
     assert np.median(np.abs(mean - theory) / error) < 2
     assert np.linalg.norm(theory[-1] - theory[0]) > 0.1 * np.linalg.norm(theory[0])
@@ -308,12 +308,12 @@ def test_tangent_kernels():
 def test_losses_are_those_of_the_logits():
     solved = solve(net_of("M2"), width=2**12, samples=2**10)
     expected = np.mean(np.log1p(np.exp(-DATA.y * solved.predictions)), axis=1)
-    np.testing.assert_allclose(solved.loss, expected, rtol=1e-12)
+    np.testing.assert_allclose(solved.train_loss, expected, rtol=1e-12)
     np.testing.assert_allclose(solved.test_loss, np.mean(np.log1p(np.exp(-DATA.test_y * solved.test_predictions)), axis=1), rtol=1e-12)
-    assert solve(net_of("M1"), samples=2**10).loss is None
+    assert solve(net_of("M1"), samples=2**10).train_loss is None
     at_width = solve(net_of("N3"), width=2**10)
     logits = 8**1.5 * at_width.predictions
-    np.testing.assert_allclose(at_width.loss, np.logaddexp(0, -DATA.y * logits).mean(axis=1), rtol=1e-10)
+    np.testing.assert_allclose(at_width.train_loss, np.logaddexp(0, -DATA.y * logits).mean(axis=1), rtol=1e-10)
 
 
 def test_monte_carlo_error_is_honest():
@@ -358,7 +358,7 @@ def test_files_and_resume(name, tmp_path):
     longer = dmft.resume(path, steps=STEPS + 5, progress=False)
     whole = solve(net_of(name), run=dmft.GradientDescent(RATE, STEPS + 5), samples=2**9, track="kernels")
     np.testing.assert_array_equal(longer.function, whole.function)
-    np.testing.assert_array_equal(dmft.load(path).tangent_kernel, whole.tangent_kernel)
+    np.testing.assert_array_equal(dmft.load(path).tangent_grams, whole.tangent_grams)
     networks = dmft.simulate(net_of(name), DATA, RUN, width=64, seeds=2, progress=False)
     networks.save(tmp_path / "networks.h5")
     read = dmft.load(tmp_path / "networks.h5")
@@ -379,7 +379,7 @@ def test_divergence_is_a_result():
         solved.status is Status.DIVERGED and np.isinf(solved.function[solved.diverged_at :]).all() and "lower learning_rate" in str(solved)
     )
     networks = dmft.simulate(net_of("N2"), DATA, run, width=64, seeds=2, loss="mse", progress=False)
-    assert np.isinf(networks.loss[:, -1]).all() and "2 of 2 networks diverged" in str(networks)
+    assert np.isinf(networks.train_loss[:, -1]).all() and "2 of 2 networks diverged" in str(networks)
 
 
 def test_unstable_exponents_can_be_simulated():

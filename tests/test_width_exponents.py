@@ -29,7 +29,7 @@ def synthetic(net, width, power, seeds=8, spread=0.5, random=rng):
     kernel = np.exp(0.01 * random.standard_normal((seeds, 1, 1, 1))) * (1 + change) * np.ones((8, 8))
     options = {"loss": "logistic", "track": "kernels", "allow_unstable": False}
     common = {"network": net, "data": DATA, "training": RUN, "rng": "synthetic", "elapsed": 0.0, "width": width, "options": options}
-    return FunctionEnsemble(function=function, loss=function[:, :, 0], initial_function=function[:, 0], tangent_kernel=kernel, **common)
+    return FunctionEnsemble(function=function, train_loss=function[:, :, 0], initial_function=function[:, 0], tangent_grams=kernel, **common)
 
 
 @pytest.mark.parametrize(
@@ -63,7 +63,7 @@ def test_other_exponents_are_told_apart():
     ensembles = [dmft.simulate(true, DATA, RUN, width=w, seeds=8, rng=w, track="kernels", progress=False) for w in WIDTHS]
     assert dmft.width_exponents(true, DATA, RUN, ensembles=ensembles, quantities=["tangent kernel"]).agrees
     growth = [w / 128 for w in WIDTHS]
-    mislabelled = [replace(e, network=stated, tangent_kernel=e.tangent_kernel * g**-0.25) for e, g in zip(ensembles, growth)]
+    mislabelled = [replace(e, network=stated, tangent_grams=e.tangent_grams * g**-0.25) for e, g in zip(ensembles, growth)]
     wrong = dmft.width_exponents(stated, DATA, RUN, ensembles=mislabelled, quantities=["tangent kernel"])
     assert not wrong.agrees and wrong["tangent kernel"].verdict == "DIFFERS" and wrong["tangent kernel"].z < -5
     assert wrong["tangent kernel"].fitted == pytest.approx(0.0, abs=0.05)
@@ -98,7 +98,7 @@ def verdict_of(values, spread=0.01):
     net, random = dmft.ShallowNet.ntk(), np.random.default_rng(2)
     ensembles = [synthetic(net, w, 0.0, spread=0.0) for w in WIDTHS]
     noise = np.exp(spread * random.standard_normal((5, 8, 1, 1, 1)))
-    ensembles = [replace(e, tangent_kernel=np.ones((8, 4, 8, 8)) * v * n) for e, v, n in zip(ensembles, values, noise)]
+    ensembles = [replace(e, tangent_grams=np.ones((8, 4, 8, 8)) * v * n) for e, v, n in zip(ensembles, values, noise)]
     return dmft.width_exponents(net, DATA, RUN, ensembles=ensembles, quantities=["tangent kernel"])["tangent kernel"].verdict
 
 
@@ -154,7 +154,7 @@ def test_bad_problems_and_ensembles_are_refused():
     with pytest.raises(ValueError, match=r"ensembles\[0\] is of another problem"):
         dmft.width_exponents(dmft.ShallowNet.mean_field(), DATA, RUN, ensembles=ensembles)
     with pytest.raises(ValueError, match=r"track='kernels'.*ensembles\[1\] has none"):
-        dmft.width_exponents(net, DATA, RUN, ensembles=[ensembles[0], replace(ensembles[1], tangent_kernel=None)])
+        dmft.width_exponents(net, DATA, RUN, ensembles=[ensembles[0], replace(ensembles[1], tangent_grams=None)])
     with pytest.raises(TypeError, match=r"ensembles\[0\] must be a"):
         dmft.width_exponents(net, DATA, RUN, ensembles=[net, net])
     diverged = replace(ensembles[1], function=np.full((8, 4, 8), np.inf))

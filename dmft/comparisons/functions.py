@@ -164,13 +164,13 @@ def compare(trajectory, ensembles, threshold, progress):
     tests = {"function": test(*functions)}
     if solves:
         tests["initial function"] = test([g.along_initial() for g in groups], noise, [g.rms_error for g in groups])
-    for name in ("loss", "test_loss"):
+    for name in ("train_loss", "test_loss"):
         if getattr(trajectory, name) is not None:
             slopes = [g.slope(name) for g in groups]
             with np.errstate(invalid="ignore"):
                 samples = [getattr(g.ensemble, name) - np.array([getattr(t, name) for t in g.theories]) for g in groups]
             errors = [s * g.rms_error for s, g in zip(slopes, groups)]
-            tests["train loss" if name == "loss" else "test loss"] = test(samples, slopes[0] * noise, errors)
+            tests[name.replace("_", " ")] = test(samples, slopes[0] * noise, errors)
     if isinstance(trajectory, KernelTrajectory):
         tests |= kernel_tests(trajectory, ensembles, finite, weights, degrees)
 
@@ -254,7 +254,7 @@ class _Group:
     def slope(self, name):
         """Mean absolute derivative of a loss by the normalised logits, shape (T,)."""
         data, network, loss = self.ensemble.data, self.ensemble.network, self.ensemble.options["loss"]
-        logits, labels = (self.ensemble.predictions, data.y) if name == "loss" else (self.ensemble.test_predictions, data.test_y)
+        logits, labels = (self.ensemble.predictions, data.y) if name == "train_loss" else (self.ensemble.test_predictions, data.test_y)
         amplitude = (
             (self.ensemble.width / network.reference_width) ** scaling(network, loss).logits if isinstance(network, ShallowNet) else 1.0
         )

@@ -87,7 +87,7 @@ def _networks(net, data, run, width, seeds):
     networks = dmft.simulate(net, data, run, width=width, seeds=seeds, progress=False)
     tracked = dmft.simulate(net, dmft.Dataset(*data), run, width=width, seeds=_tracked(seeds), track="kernels", progress=False)
     size = _growth(net, width) * root_mean_square(networks.test_predictions)
-    return (networks.test_loss, size, _change(tracked.tangent_kernel)), networks.initial_function
+    return (networks.test_loss, size, _change(tracked.tangent_grams)), networks.initial_function
 
 
 def _theory(net, data, run, width, initial, particles):
@@ -100,7 +100,7 @@ def _theory(net, data, run, width, initial, particles):
     solved = [dmft.solve(net, data, run, initial_function=function, **options) for function in initial]
     data, initial = dmft.Dataset(*data), initial[: _tracked(len(initial)), : len(data.x)]
     options |= dict(samples=4 * particles, track="kernels")
-    kernels = [dmft.solve(net, data, run, initial_function=function, **options).tangent_kernel for function in initial]
+    kernels = [dmft.solve(net, data, run, initial_function=function, **options).tangent_grams for function in initial]
     size = np.mean([_growth(net, width or 1) * root_mean_square(trajectory.test_predictions) for trajectory in solved], axis=0)
     loss = np.mean([trajectory.test_loss for trajectory in solved], axis=0)
     return loss, np.where(size > 0, size, np.nan), np.mean(_change(np.array(kernels)), axis=0)
@@ -138,7 +138,7 @@ def kernel_change(widths=tuple(2**k for k in range(7, 14)), seeds=6, steps=5, le
             for (label, net), (colour, marker) in zip(_between_mean_field_and_ntk(activation).items(), _STYLES):
                 options = dict(seeds=seeds, track="kernels", progress=False)
                 networks = [dmft.simulate(net, *problem, width=width, **options) for width in widths.tolist()]
-                changes = np.array([_change(ensemble.tangent_kernel)[:, -1] for ensemble in networks])
+                changes = np.array([_change(ensemble.tangent_grams)[:, -1] for ensemble in networks])
                 _draw_marks(ax, widths, changes, colour, marker, label)
                 if _growth(net, widths[-1]) != 1:
                     theory = [_final_theory(ensemble, particles, ensemble.width) for ensemble in networks]
@@ -172,7 +172,7 @@ def _final_theory(networks, particles, width=None):
     """Of the limit or of the equations at a width; mean over the initial functions of the networks."""
     problem = networks.network, networks.data, networks.training
     options = dict(width=width, samples=particles, track="kernels", progress=False)
-    return np.mean([_change(dmft.solve(*problem, initial_function=f, **options).tangent_kernel)[-1] for f in networks.initial_function])
+    return np.mean([_change(dmft.solve(*problem, initial_function=f, **options).tangent_grams)[-1] for f in networks.initial_function])
 
 
 def _derived(net, name):

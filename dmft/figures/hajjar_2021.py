@@ -44,11 +44,11 @@ def vanishing(
                 _draw_power(ax, widths, sizes, power, colour, marker, f"$L = {depth}$")
                 end = widths[-1], np.exp(np.log(sizes[-1]).mean())
                 ax.annotate(f"${power}$", end, (7, 0), textcoords="offset points", va="center", color=colour)
-            _draw_training(losses, dmft.simulate(net, data, run, width=widths[-2], seeds=_few(seeds), progress=False).loss, colour)
+            _draw_training(losses, dmft.simulate(net, data, run, width=widths[-2], seeds=_few(seeds), progress=False).train_loss, colour)
             _draw_limit(losses, dmft.solve(net, data, run, samples=neurons, progress=False), colour)
         for width, colour in zip(widths, plt.get_cmap("viridis")(np.linspace(0.0, 0.9, len(widths)))):
             ensemble = dmft.simulate(dmft.DeepNet(3, "integrable"), data, run, width=width, seeds=_few(seeds), rng=width, progress=False)
-            _draw_training(escape, ensemble.loss, colour, f"$m = {width}$")
+            _draw_training(escape, ensemble.train_loss, colour, f"$m = {width}$")
         _draw_limit(escape, dmft.solve(dmft.DeepNet(3, "integrable"), data, run, progress=False), "0.3")
         start.set(ylabel=r"$\Vert f_0 \Vert_{\mathrm{rms}}$", title="logits at initialization")
         moved.set(ylabel=r"$\Vert f_1 - f_0 \Vert_{\mathrm{rms}}$", title="their change in the first step")
@@ -88,7 +88,7 @@ def _draw_training(ax, losses, colour, label=None, linewidth=1.1):
 
 
 def _draw_limit(ax, trajectory, colour, label=None):
-    ax.plot(trajectory.loss, color=colour, linestyle=_DASHED, linewidth=1.1, label=label, zorder=3)
+    ax.plot(trajectory.train_loss, color=colour, linestyle=_DASHED, linewidth=1.1, label=label, zorder=3)
 
 
 def large_first_step(
@@ -108,7 +108,7 @@ def large_first_step(
             for name, colour in _OF_NAME.items():
                 net = dmft.DeepNet(depth, name, activation)
                 networks = dmft.simulate(net, data, run, width=width, seeds=seeds, progress=False)
-                _draw_training(losses, networks.loss, colour, linewidth=2.4 if name == "hybrid-mup" else 1.1)
+                _draw_training(losses, networks.train_loss, colour, linewidth=2.4 if name == "hybrid-mup" else 1.1)
                 if name != "ip-llr":
                     _draw_limit(losses, dmft.solve(net, data, run, samples=neurons, progress=False), colour)
             losses.set(title=f"{title}, first rate ${first:g}$, later ${learning_rate:g}$", xlabel="gradient step $t$", yscale="log")

@@ -171,12 +171,12 @@ def tangent_kernel(trajectory, axes=None):
         If the kernel was not tracked, or `axes` are not two.
     """
     check_type("trajectory", trajectory, (FunctionTrajectory,))
-    if trajectory.tangent_kernel is None:
+    if trajectory.tangent_grams is None:
         raise ValueError('trajectory has no tangent kernel; solve with track="kernels"')
     last = _last(trajectory)
     groups = [group[np.argsort(trajectory.predictions[last, group])] for _, group in _by_label(trajectory.data.y)]
     order = np.concatenate(groups)
-    maps = trajectory.tangent_kernel[[0, last]][:, order][:, :, order]
+    maps = trajectory.tangent_grams[[0, last]][:, order][:, :, order]
     edges = [len(groups[0]) - 0.5] if len(groups) > 1 else []
     with plt.style.context(STYLE):
         axes = plt.subplots(1, 2, figsize=(4.6, 2.1))[1] if axes is None else np.asarray(axes, dtype=object).ravel()

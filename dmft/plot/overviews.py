@@ -44,7 +44,7 @@ def _of_linear(trajectory):
 
 
 def _of_function(trajectory):
-    tracked = trajectory.tangent_kernel is not None
+    tracked = trajectory.tangent_grams is not None
     widths = (5.8, 4.4) if tracked else (5.8,)
     figure = plt.figure(figsize=(sum(widths), 2.6))
     left, *right = figure.subfigures(1, len(widths), width_ratios=widths, squeeze=False)[0]

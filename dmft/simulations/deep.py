@@ -114,7 +114,7 @@ def _train(network, data, training, width, loss, track, rank, stream, advance=la
         track=track is not None,
     )
     function = np.full((rows, len(points), network.outputs), np.inf)
-    arrays = {"loss": np.full(rows, np.inf)}
+    arrays = {"train_loss": np.full(rows, np.inf)}
     if test_targets is not None:
         arrays["test_loss"] = np.full(rows, np.inf)
     if track is not None:
@@ -126,7 +126,7 @@ def _train(network, data, training, width, loss, track, rank, stream, advance=la
                 break
             advance(min(t, 1))
             function[t] = state.logits
-            arrays["loss"][t] = mean_loss(targets, state.logits[:samples])
+            arrays["train_loss"][t] = mean_loss(targets, state.logits[:samples])
             if test_targets is not None:
                 arrays["test_loss"][t] = mean_loss(test_targets, state.logits[samples:])
             if track is not None:

@@ -80,7 +80,7 @@ def _train(network, data, training, width, loss, center, times, stream, advance=
         top, _ = finite_mlp.forward(weights, data.points, stated.activation)
     arrays = {
         "function": np.full((rows, *shape), np.inf),
-        "loss": np.full(rows, np.inf),
+        "train_loss": np.full(rows, np.inf),
         "initial_function": (top[-1] @ weights[-1].T / (network.richness * np.sqrt(width))).reshape(shape),
     }
     if data.test_y is not None:
@@ -90,7 +90,7 @@ def _train(network, data, training, width, loss, center, times, stream, advance=
         t = 0
         for t, (f, features, slopes) in enumerate(before(steps, diverged, lambda step: step[0])):
             arrays["function"][t] = f.reshape(shape)
-            arrays["loss"][t] = mean_loss(loss, data.targets, f[:samples])
+            arrays["train_loss"][t] = mean_loss(loss, data.targets, f[:samples])
             if data.test_y is not None:
                 arrays["test_loss"][t] = mean_loss(loss, data.test_targets, f[samples:])
             if t in times:

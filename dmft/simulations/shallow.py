@@ -65,11 +65,11 @@ def _train(network, data, training, width, loss, track, scales, threads, stream,
     kernels_at = range(rows) if track == "kernels" else ()
     states = particle_march(particles, sigma, *rates, lambda step, f: derivative(y, f + fixed[:samples]), weights, kernels_at)
 
-    arrays = {"function": np.full((rows, *shape), np.inf), "loss": np.full(rows, np.inf)}
+    arrays = {"function": np.full((rows, *shape), np.inf), "train_loss": np.full(rows, np.inf)}
     if data.test_y is not None:
         arrays["test_loss"] = np.full(rows, np.inf)
     if track == "kernels":
-        arrays["tangent_kernel"] = np.full((rows, len(fixed), samples), np.inf)
+        arrays["tangent_grams"] = np.full((rows, len(fixed), samples), np.inf)
     with np.errstate(over="ignore", invalid="ignore"):
         for t, state in enumerate(one_thread(states)):
             logits = state.logits + fixed
@@ -81,9 +81,9 @@ def _train(network, data, training, width, loss, track, scales, threads, stream,
             else:
                 advance(1)
             arrays["function"][t] = growth**-scales.logits * logits.reshape(shape)
-            arrays["loss"][t] = mean_loss(data.targets, logits[:samples, None])
+            arrays["train_loss"][t] = mean_loss(data.targets, logits[:samples, None])
             if data.test_y is not None:
                 arrays["test_loss"][t] = mean_loss(data.test_targets, logits[samples:, None])
             if track == "kernels":
-                arrays["tangent_kernel"][t] = growth**-scales.kernel * sum(state.kernels)
+                arrays["tangent_grams"][t] = growth**-scales.kernel * sum(state.kernels)
     return arrays

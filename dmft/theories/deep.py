@@ -318,7 +318,7 @@ def _rows(data, states, loss, mean_loss, shape, report):
             return
         report |= more
         row = {"function": f.reshape(shape), "function_error": np.broadcast_to(error, f.shape).reshape(shape)}
-        row["loss"] = mean_loss(data.targets, f[:samples])
+        row["train_loss"] = mean_loss(data.targets, f[:samples])
         if test_targets is not None:
             row["test_loss"] = mean_loss(test_targets, f[samples:])
         yield row

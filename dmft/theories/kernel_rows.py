@@ -119,8 +119,8 @@ def recorded(network, data, training, rows, preactivation_times=(), **common):
 
     def put_kernels(t, kernels):
         tangent = kernels.tangent.shape[::2] if single else kernels.tangent.shape
-        put("tangent_kernel", t, kernels.tangent, tangent)
-        put("tangent_kernel_error", t, kernels.tangent_error, tangent)
+        put("tangent_grams", t, kernels.tangent, tangent)
+        put("tangent_gram_errors", t, kernels.tangent_error, tangent)
         for name in ("feature_grams", "gradient_grams"):
             values = getattr(kernels, name)
             put(name, t, values, values.shape)
@@ -144,8 +144,8 @@ def recorded(network, data, training, rows, preactivation_times=(), **common):
         function = row.function.shape[:1] if single else row.function.shape
         put("function", t, row.function, function)
         put("function_error", t, row.function_error, function)
-        put("loss", t, mean_loss(loss, data.targets, row.function[:samples]), ())
-        put("loss_error", t, row.loss_error, ())
+        put("train_loss", t, mean_loss(loss, data.targets, row.function[:samples]), ())
+        put("train_loss_error", t, row.loss_error, ())
         if data.test_y is not None:
             put("test_loss", t, mean_loss(loss, data.test_targets, row.function[samples:]), ())
         if row.kernels is not None:

@@ -273,9 +273,9 @@ def _rows(data, logits, states, loss, diverged, finite_logits, track):
         error = np.broadcast_to(logits.factor * error, function.shape)
         row = {"function": function.reshape(shape), "function_error": error.reshape(shape)}
         if finite_logits:
-            row["loss"] = mean_loss(data.targets, z[:samples])
+            row["train_loss"] = mean_loss(data.targets, z[:samples])
             if data.test_y is not None:
                 row["test_loss"] = mean_loss(data.test_targets, z[samples:])
         if track == "kernels":
-            row["tangent_kernel"] = kernel
+            row["tangent_grams"] = kernel
         yield row
