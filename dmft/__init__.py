@@ -44,6 +44,7 @@ _exports = {
     "SolverError": "errors",
     "StorageError": "errors",
     "EdgeOfStabilityWarning": "errors",
+    "ScaleWarning": "errors",
 }
 _modules = ("datasets", "limits", "plot", "figures")
 

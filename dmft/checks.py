@@ -17,12 +17,12 @@ import numpy as np
 SMALLEST, LARGEST = 1e-50, 1e50
 #: Integers up to this fit where arrays are sized and counted.
 LARGEST_INTEGER = 2**63 - 1
-#: Layers and output channels: far above what any theory or computer solves, far below what takes time to write down.
-DEEPEST, MOST_OUTPUTS = 1000, 10**5
+#: Layers and output channels of a network, far above what is solved; layers whose powers of the width are derived in reasonable time.
+DEEPEST, MOST_OUTPUTS, DEEPEST_DERIVED = 1000, 10**4, 100
 #: Of seeds; as far as numpy's own entropy goes, and beyond.
 _LARGEST_SEED = 2**256
-#: Largest exponents, of any kind and of the widths of networks that are trained, and largest denominator of one.
-_LARGEST_EXPONENT, _LARGEST_POWER, _LARGEST_DENOMINATOR = 1000, 10, 10**18
+#: Bits of exact exponents, and decades that powers of the width may span.
+_MOST_BITS, _MOST_DECADES = 4096, 300
 _DECIMAL = re.compile(r"\s*[-+]?[0-9._]{0,40}(?:e[-+]?[0-9]{1,3}|/[0-9_]{1,20})?\s*", re.IGNORECASE)
 #: Most steps for which a callable is asked.
 _MOST_CALLS = 10**6
@@ -148,7 +148,7 @@ def integer_seed(name, value):
 
 def exponent(name, value):
     """Return `value` as Fraction if it is rational or a string such as "-1/2", as float if it is another finite real number."""
-    allowed = f'a finite real number or a string such as "-1/2", of magnitude {_LARGEST_EXPONENT} at most'
+    allowed = 'a finite real number or a string such as "-1/2" of at most 1000 digits'
     if isinstance(value, bool) or not isinstance(value, (Real, str)):
         fail(name, value, allowed, TypeError)
     if isinstance(value, str) and not _DECIMAL.fullmatch(value):
@@ -160,16 +160,17 @@ def exponent(name, value):
             result = Fraction(value) if isinstance(value, str) else float(Fraction(float(value)))
     except (ValueError, OverflowError, ZeroDivisionError):
         fail(name, value, allowed)
-    if abs(result) > _LARGEST_EXPONENT or (isinstance(result, Fraction) and result.denominator > _LARGEST_DENOMINATOR):
+    if isinstance(result, Fraction) and max(abs(result.numerator), result.denominator).bit_length() > _MOST_BITS:
         fail(name, value, allowed)
     return result
 
 
-def power_of_width(name, value):
-    """Return `value` as in `exponent`, where widths of networks have this exponent."""
-    result = exponent(name, value)
-    if abs(result) > _LARGEST_POWER:
-        fail(name, value, f"from -{_LARGEST_POWER} to {_LARGEST_POWER}")
+def width(value, exponents, reference=1):
+    """Return `value` as int; it must be a width whose ratio to `reference` has finite powers with these exponents."""
+    result = integer("width", value, 1, 10**150)
+    steepest = max(abs(float(e)) for e in exponents)
+    if abs(math.log10(result / reference)) * steepest > _MOST_DECADES:
+        fail("width", value, f"so near {reference} that the power {steepest:g} of their ratio is a double-precision number")
     return result
 
 
@@ -258,11 +259,3 @@ def covariance(name, value, size=None):
 def machine_memory():
     """Bytes that a computation may take: 80% of the machine's memory."""
     return 0.8 * os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-
-
-def memory(name, value, needed, remedy):
-    """Raise ValueError where what argument `name` asks for, `needed` bytes, is above the machine's memory."""
-    if needed > machine_memory():
-        raise ValueError(
-            f"{name} = {shown(value)} needs {needed / 2**30:.3g} GiB, above this machine's limit of {machine_memory() / 2**30:.3g} GiB. {remedy}"
-        )

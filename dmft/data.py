@@ -173,14 +173,28 @@ class StructuredData(Specification):
 class Dataset(Specification):
     """A finite data set. Unpacks as ``x, y = dataset``.
 
+    Networks take x as it is, and each as its definition has it. An `MLP` divides by the root of the dimension, h = W x / sqrt(D), and
+    wants entries of order one, |x|^2 about D. A `DeepNet`, h = W x, and a `ShallowNet`, h = w . x, do not, and want |x| about 1. `solve`
+    warns (`ScaleWarning`) where the root mean square |x| is off by more than a factor 3 and the result is useless for it: the first
+    step moves the function by more than 3 times the scale of the labels (their root mean square for "mse", else 1), or so little that
+    all steps at this pace would not move it by half of that scale. A `DeepLinear` takes real data through `StructuredData.from_dataset`.
+
     Parameters
     ----------
     x : array_like, shape (P, D)
     y : array_like, shape (P,) or (P, C)
+        Labels (P, 1) are those of one output, as (P,) are; functions have the axes of the labels.
     test_x : array_like, shape (M, D), optional
         Points at which predictions are wanted besides the training samples.
     test_y : array_like, shape (M,) or (M, C), optional
         Their labels, for the test loss.
+
+    Raises
+    ------
+    TypeError
+        For masked entries, complex numbers, dates, text or truth values; the message names the argument.
+    ValueError
+        For wrong shapes, entries that are not finite, or sizes whose squares and products are beyond double precision.
     """
 
     x: np.ndarray

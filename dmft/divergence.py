@@ -28,7 +28,9 @@ class Divergence:
 
     def __init__(self, loss, targets, reach=1.0):
         self._loss, self._targets = losses.OUTPUT_LOSSES[loss], targets
-        self._factor, self._setting = FACTOR * max(1.0, reach) ** 2, 1 if loss == "mse" else 2
+        with np.errstate(over="ignore"):
+            self._factor = FACTOR * np.square(np.float64(max(1.0, reach)))
+        self._setting = 1 if loss == "mse" else 2
         self._scale, self._calls = self._mean(np.zeros_like(targets)), 0
 
     def _mean(self, logits):

@@ -11,3 +11,7 @@ class StorageError(RuntimeError):
 
 class EdgeOfStabilityWarning(UserWarning):
     """The learning rate is so near its stable maximum that finite networks approach the theory slowly."""
+
+
+class ScaleWarning(UserWarning):
+    """Inputs are not of the size that the network takes, and training on them is useless; see `dmft.Dataset`."""

@@ -29,6 +29,8 @@ NAMED_POINTS = {
 }
 
 _TOLERANCE = 1e-12
+#: Largest depth: there, to classify takes half a minute, and ten times as long with each further layer.
+_DEEPEST = 8
 _RELATIONS = {sympy.Eq: "=", sympy.Lt: "<", sympy.Le: "<=", sympy.Gt: ">", sympy.Ge: ">="}
 
 
@@ -139,7 +141,7 @@ class Limits(_Derived):
 class DeepLimits(_Derived):
     """The derived space of scaling exponents of networks with any number of hidden layers.
 
-    `classify`, `named` and `band` work at any depth; `classes`, `lines` and access by name enumerate all classes, which with layer-wise
+    `classify`, `named` and `band` work at depths up to 8; `classes`, `lines` and access by name enumerate all classes, which with layer-wise
     rates takes seconds for two hidden layers, half a minute for three, and grows by a factor of ten with each further one.
 
     Attributes
@@ -169,7 +171,7 @@ class DeepLimits(_Derived):
         return self.model.band
 
     def classify(self, q_sigma, q_eta):
-        """The limit model of a choice of exponents; cheap at any depth.
+        """The limit model of a choice of exponents; seconds at depth 7.
 
         Parameters
         ----------
@@ -274,6 +276,7 @@ def deep(depth, rates="common", loss="logistic", *, identify_random_features=Tru
     Parameters
     ----------
     depth : int
+        From 1 to 8.
     rates : {"common", "layer-wise"}
         One exponent of the reduced learning rate, or one for each weight layer.
     loss : {"logistic", "hinge", "mse", "softmax"}
@@ -293,7 +296,7 @@ def deep(depth, rates="common", loss="logistic", *, identify_random_features=Tru
     TypeError, ValueError
         If an argument is not one of these.
     """
-    depth = checks.integer("depth", depth, 1)
+    depth = checks.integer("depth", depth, 1, _DEEPEST)
     checks.choice("rates", rates, ("common", "layer-wise"))
     checks.choice("loss", loss, tuple(LOSSES))
     identify = checks.flag("identify_random_features", identify_random_features)

@@ -136,7 +136,7 @@ class ShallowNet(Specification):
         def put(name, value):
             object.__setattr__(self, name, value)
 
-        put("q_sigma", checks.power_of_width("q_sigma", self.q_sigma))
+        put("q_sigma", checks.exponent("q_sigma", self.q_sigma))
         put("q_eta", self._checked_q_eta())
         put("negative_slope", activations.check(self.activation, self.negative_slope))
         put("reference_width", checks.integer("reference_width", self.reference_width, 1))
@@ -147,10 +147,10 @@ class ShallowNet(Specification):
 
     def _checked_q_eta(self):
         if not isinstance(self.q_eta, (tuple, list)):
-            return checks.power_of_width("q_eta", self.q_eta)
+            return checks.exponent("q_eta", self.q_eta)
         if len(self.q_eta) != 2:
             checks.fail("q_eta", self.q_eta, "one exponent or a pair of them, of a and of w")
-        pair = tuple(checks.power_of_width(f"q_eta[{i}]", exponent) for i, exponent in enumerate(self.q_eta))
+        pair = tuple(checks.exponent(f"q_eta[{i}]", exponent) for i, exponent in enumerate(self.q_eta))
         return pair[0] if pair[0] == pair[1] else pair
 
     @property
@@ -271,7 +271,7 @@ class DeepNet(Specification):
         def put(name, value):
             object.__setattr__(self, name, value)
 
-        put("depth", checks.integer("depth", self.depth, 1, checks.DEEPEST))
+        put("depth", checks.integer("depth", self.depth, 1, checks.DEEPEST_DERIVED))
         put("outputs", checks.integer("outputs", self.outputs, 1, checks.MOST_OUTPUTS))
         checks.choice("activation", self.activation, activations.ACTIVATION_NAMES)
         put("negative_slope", activations.check(self.activation, self.negative_slope))

@@ -158,13 +158,15 @@ def _exponents(name, value, count, sparse):
     """`value` as a tuple of fractions, of a given length if that is not None; entries may be None if `sparse`."""
     allowed = f"a sequence of {'L + 1 >= 2' if count is None else count} exponents, one per weight matrix"
     entries = checks.sequence(name, value, allowed)
+    if len(entries) > checks.DEEPEST_DERIVED + 1:
+        raise ValueError(f"{name} must have at most {checks.DEEPEST_DERIVED + 1} entries; got {len(entries)}")
     if len(entries) < 2 or (count is not None and len(entries) != count):
         raise ValueError(f"{name} must be {allowed}; got {len(entries)}: {checks.shown(value)}")
     return tuple(None if sparse and e is None else _exact(f"{name}[{i}]", e) for i, e in enumerate(entries))
 
 
 def _exact(name, value):
-    exponent = checks.power_of_width(name, value)
+    exponent = checks.exponent(name, value)
     result = Fraction(exponent)
     if isinstance(exponent, float) and _FINEST % result.denominator:
         checks.fail(name, value, f'exact: an integer, a fraction, a string such as "-1/3", or a multiple of 1/{_FINEST}')
@@ -198,7 +200,7 @@ def parameterization(name, depth, *, rate=None, degree=None):
     ABC
     """
     checks.choice("name", name, NAMES)
-    depth = checks.integer("depth", depth, 1, checks.DEEPEST)
+    depth = checks.integer("depth", depth, 1, checks.DEEPEST_DERIVED)
     for option, value, owner in (("rate", rate, "sp"), ("degree", degree, "ip-llr")):
         if value is not None and name != owner:
             raise ValueError(f"{option} belongs to {owner!r} only; got {option}={value!r} with name={name!r}")
@@ -376,7 +378,7 @@ def stable_cut(depth, plane="ntk-mup", box=((-1, 2), (-2, 2))):
     -------
     StableCut
     """
-    depth = checks.integer("depth", depth, 1, checks.DEEPEST)
+    depth = checks.integer("depth", depth, 1, checks.DEEPEST_DERIVED)
     start, end = PLANES[checks.choice("plane", plane, tuple(PLANES))]
     origin = polytope.point(parameterization(start, depth).scaling)
     if end is None:

@@ -3,13 +3,9 @@
 Source: docs/theory/shallow_limits.md, sections 1 to 4b; arXiv 2006.06574.
 """
 
-import math
 from dataclasses import dataclass
 
 from . import checks, limits
-
-#: Largest width at which equations are solved, and largest power of ten among the powers of widths over the reference width.
-_WIDEST, _DECADES = 10**40, 100
 
 
 @dataclass(frozen=True)
@@ -57,12 +53,8 @@ def exponent(network, loss, name):
 
 
 def check_width(network, width):
-    """`width` as int; ValueError unless its powers that the network takes are double-precision numbers."""
-    width = checks.integer("width", width, 1, _WIDEST)
-    growth, steepest = width / network.reference_width, max(map(abs, (network.q_sigma, *network.q_etas)))
-    if abs(math.log10(growth)) * float(steepest) > _DECADES:
-        checks.fail("width", width, f"so near reference_width = {network.reference_width} that powers up to {steepest} of the ratio are finite")
-    return width
+    """`width` as int; ValueError unless the powers of it that the network takes are double-precision numbers."""
+    return checks.width(width, (network.q_sigma, *network.q_etas), network.reference_width)
 
 
 def reach(network, width=None):

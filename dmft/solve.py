@@ -6,7 +6,7 @@ from contextlib import nullcontext
 
 import numpy as np
 
-from . import checks
+from . import checks, input_scale
 from .activations import Activation, MissingActivation
 from .networks import MLP, DeepLinear, DeepNet, ShallowNet
 from .specification import check_type
@@ -87,18 +87,25 @@ def solve(network, data, training, method="causal", *, progress=True, out=None, 
         Before any work, naming the argument.
     SolverError
         If the method itself fails (no convergence).
+
+    Warns
+    -----
+    ScaleWarning
+        If the result is useless because inputs are not of the size that the network takes; see `Dataset`.
     """
     checks.flag("progress", progress)
     theory = _theory(network, data, training, method, options)
     _check_memory(theory.memory_estimate(network, data, training, method, **options), memory_limit)
     with nullcontext() if out is None else _live_file(out) as file:
         if method == "causal":
-            return _run(march(network, data, training, memory_limit, **options), training.steps + 1, progress, file)
-        with _bar(training.steps + 1, progress) as bar:
-            whole = theory.whole(network, data, training, method, bar, **options)
-        if file is not None:
-            file.finish(whole)
-        return whole
+            trajectory = _run(march(network, data, training, memory_limit, **options), training.steps + 1, progress, file)
+        else:
+            with _bar(training.steps + 1, progress) as bar:
+                trajectory = theory.whole(network, data, training, method, bar, **options)
+            if file is not None:
+                file.finish(trajectory)
+    input_scale.check(trajectory)
+    return trajectory
 
 
 def resume(path, *, steps, learning_rate=None, activation=None, progress=True, memory_limit=None):

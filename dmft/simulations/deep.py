@@ -24,7 +24,9 @@ TRACKED = (None, "coordinates")
 def plan(network, data, training, workers, width=None, loss="mse", track=None):
     """The `Plan` of checked arguments, as in `dmft.simulate`."""
     check_problem(network, data, training, loss)
-    width = checks.integer("width", width, 1)
+    scaling = network.abc.scaling
+    exponents = (e for name in ("size", "size_later", "mean", "bias", "rate", "rate_later") for e in getattr(scaling, name))
+    width = checks.width(width, [e for e in exponents if e is not None])
     checks.choice("track", track, TRACKED)
     rank = _rank(training, len(data.x), width, track)
     _check_memory(network, data, training, width, rank, workers)
