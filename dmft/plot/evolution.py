@@ -5,6 +5,7 @@ import numpy as np
 
 from .. import checks
 from ..ensemble import KernelEnsemble
+from ..curves import one_output
 from ..kernel_trajectory import KernelTrajectory
 from ..specification import check_type
 from .heat_maps import sample_maps, two_time_map
@@ -40,8 +41,8 @@ def kernels(trajectory, names=NAMES, axes=None):
     """
     check_type("trajectory", trajectory, (KernelTrajectory,))
     rows = sum({"features": 2, "gradients": 1}[checks.choice("names", name, NAMES)] for name in names)
-    depth, last = trajectory.network.depth, min(trajectory.finished, trajectory.rows) - 1
-    order, edges = _by_label(trajectory.data.y, trajectory.predictions[last])
+    depth, last, single = trajectory.network.depth, min(trajectory.finished, trajectory.rows) - 1, one_output(trajectory)
+    order, edges = _by_label(single.data.y, single.predictions[last])
     with plt.style.context(STYLE):
         if axes is None:
             axes = plt.subplots(rows, depth, figsize=(2.1 * depth + 0.3, 2.0 * rows))[1]

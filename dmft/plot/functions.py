@@ -4,7 +4,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 from ..checks import integer
-from ..curves import root_mean_square, selection
+from ..curves import one_output, root_mean_square, selection
 from ..ensemble import FunctionEnsemble
 from ..function_trajectory import FunctionTrajectory
 from ..networks import ShallowNet
@@ -43,8 +43,10 @@ def predictions(trajectory, ensemble=None, ax=None, points=6):
     check_type("trajectory", trajectory, (FunctionTrajectory,))
     if ensemble is not None:
         check_type("ensemble", ensemble, (FunctionEnsemble,))
-        if ensemble.data != trajectory.data:
-            raise ValueError("ensemble must have the data of the trajectory; they differ")
+        ensemble = one_output(ensemble)
+    trajectory = one_output(trajectory)
+    if ensemble is not None and ensemble.data != trajectory.data:
+        raise ValueError("ensemble must have the data of the trajectory; they differ")
     if trajectory.predictions.ndim > 2:
         raise ValueError("trajectory must be of one output, as colours are those of labels; draw dmft.plot.loss or dmft.plot.logits")
     points = integer("points", points, 1)
@@ -173,6 +175,7 @@ def tangent_kernel(trajectory, axes=None):
     check_type("trajectory", trajectory, (FunctionTrajectory,))
     if trajectory.tangent_grams is None:
         raise ValueError('trajectory has no tangent kernel; solve with track="kernels"')
+    trajectory = one_output(trajectory)
     last = _last(trajectory)
     groups = [group[np.argsort(trajectory.predictions[last, group])] for _, group in _by_label(trajectory.data.y)]
     order = np.concatenate(groups)

@@ -3,7 +3,7 @@
 import matplotlib.pyplot as plt
 import numpy as np
 
-from ..curves import losses
+from ..curves import losses, one_output
 from ..function_trajectory import FunctionTrajectory
 from ..kernel_trajectory import KernelTrajectory
 from ..linear_trajectory import LinearTrajectory
@@ -29,6 +29,8 @@ def overview(trajectory):
     matplotlib.figure.Figure
     """
     check_type("trajectory", trajectory, (LinearTrajectory, FunctionTrajectory))
+    if not isinstance(trajectory, LinearTrajectory):
+        trajectory = one_output(trajectory)
     with plt.style.context(STYLE):
         draw = {LinearTrajectory: _of_linear, KernelTrajectory: _of_kernels}.get(type(trajectory), _of_function)
         return draw(trajectory)
