@@ -121,6 +121,15 @@ def sequence(name, value, allowed):
     return tuple(value)
 
 
+def names(name, value, valid):
+    """Return `value`, one of the strings `valid` or a sequence of at least one of them, as a tuple."""
+    allowed = "one or more of " + ", ".join(map(repr, valid))
+    given = (value,) if isinstance(value, str) else sequence(name, value, allowed)
+    if not given:
+        fail(name, value, allowed)
+    return tuple(choice(name, each, valid) for each in given)
+
+
 def options(given, valid, what):
     """Raise TypeError, listing the valid ones, if `given` holds the name of an option that `what` does not take."""
     for name in given:

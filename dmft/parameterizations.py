@@ -362,6 +362,17 @@ class StableCut:
     points: dict
 
 
+_BOX = "((s_min, s_max), (t_min, t_max))"
+
+
+def _interval(name, side):
+    ends = checks.sequence(name, side, "a pair of numbers, the smaller one first")
+    ends = tuple(Fraction(checks.exponent(name, end)) for end in ends)
+    if len(ends) != 2 or ends[0] >= ends[1]:
+        checks.fail(name, side, "a pair of numbers, the smaller one first")
+    return ends
+
+
 def stable_cut(depth, plane="ntk-mup", box=((-1, 2), (-2, 2))):
     """Where in a plane of parameterizations training is stable, and where it is nontrivial or learns features.
 
@@ -380,6 +391,9 @@ def stable_cut(depth, plane="ntk-mup", box=((-1, 2), (-2, 2))):
     """
     depth = checks.integer("depth", depth, 1, checks.DEEPEST_DERIVED)
     start, end = PLANES[checks.choice("plane", plane, tuple(PLANES))]
+    box = tuple(_interval(f"box[{i}]", side) for i, side in enumerate(checks.sequence("box", box, _BOX)))
+    if len(box) != 2:
+        checks.fail("box", box, _BOX)
     origin = polytope.point(parameterization(start, depth).scaling)
     if end is None:
         along = (Fraction(1), *[Fraction(0)] * (depth + 1))

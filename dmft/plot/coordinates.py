@@ -6,7 +6,7 @@ import numpy as np
 from .. import checks
 from ..coordinate_check import CoordinateCheck
 from ..specification import check_type
-from .style import STYLE
+from .style import STYLE, axis
 
 _TITLES = {
     "change of h": "change of $h$ and $f$",
@@ -50,7 +50,7 @@ def coordinates(check, ax=None, signal="change of h", step=None):
         raise ValueError(f"step must be one at which there is a {signal!r} to draw, of {', '.join(map(str, steps))}; got {step!r}")
     widths = np.array(check.widths)
     with plt.style.context(STYLE):
-        ax = plt.subplots()[1] if ax is None else ax
+        ax = axis(ax)
         colours = plt.get_cmap("viridis")(np.linspace(0.0, 0.85, check.network.depth))
         for row in rows:
             hidden = row.layer <= check.network.depth

@@ -9,12 +9,12 @@ from ..compare import FunctionVerdict, Verdict
 from ..curves import losses, selection
 from ..ensemble import Ensemble
 from ..kernel_trajectory import KernelTrajectory
-from ..linear_trajectory import LAYERED, LinearTrajectory
+from ..linear_trajectory import CORRELATIONS, LAYERED, LinearTrajectory
 from ..specification import check_type
 from ..trajectory import Trajectory
 from . import evolution
 from .heat_maps import two_time_map
-from .style import BY_NAME, MARKERS, STYLE, TEST, TRAIN
+from .style import BY_NAME, MARKERS, STYLE, TEST, TRAIN, axis, several_axes
 
 _FAINT_SEEDS = 16
 
@@ -50,10 +50,9 @@ def loss(trajectory=None, ensemble=None, ax=None, which=None):
             check_type(name, value, (kind,))
     names = [losses(result) for result in (trajectory, ensemble) if result is not None]
     if which is None:
-        which = [name for name in BY_NAME if all(name in known for known in names)]
-    which = (which,) if isinstance(which, str) else tuple(which)
-    for name in which:
-        checks.choice("which", name, tuple(BY_NAME))
+        which = tuple(name for name in BY_NAME if all(name in known for known in names))
+    else:
+        which = checks.names("which", which, tuple(BY_NAME))
     if not which or any(name not in known for known in names for name in which):
         raise ValueError(
             f"which must name losses that exist, {' and '.join(', '.join(known) or 'none' for known in names)}; "
@@ -62,7 +61,7 @@ def loss(trajectory=None, ensemble=None, ax=None, which=None):
             "solve with width=, or draw dmft.plot.logits or dmft.plot.predictions"
         )
     with plt.style.context(STYLE):
-        ax = plt.subplots()[1] if ax is None else ax
+        ax = axis(ax)
         for name in which:
             if ensemble is not None:
                 _draw_ensemble(ax, ensemble, name)
@@ -141,7 +140,7 @@ def kernels(trajectory, names=None, axes=None):
     check_type("trajectory", trajectory, (LinearTrajectory, KernelTrajectory))
     if names is None:
         names = evolution.NAMES if isinstance(trajectory, KernelTrajectory) else ("h", "g")
-    names = (names,) if isinstance(names, str) else tuple(names)
+    names = checks.names("names", names, evolution.NAMES if isinstance(trajectory, KernelTrajectory) else tuple(CORRELATIONS))
     if isinstance(trajectory, KernelTrajectory):
         return evolution.kernels(trajectory, names, axes)
     depth = trajectory.network.depth
@@ -152,9 +151,7 @@ def kernels(trajectory, names=None, axes=None):
     with plt.style.context(STYLE):
         if axes is None:
             axes = _grid(maps, names)
-        axes = np.atleast_1d(np.asarray(axes, dtype=object)).ravel()
-        if len(axes) != len(maps):
-            raise ValueError(f"axes must hold {len(maps)} axes, one per map; got {len(axes)}")
+        axes = several_axes(axes, len(maps), "one per map")
         for ax, (name, layer), correlation in zip(axes, maps, correlations):
             two_time_map(ax, correlation, trajectory.times, _symbol(name, layer))
     return axes
@@ -193,7 +190,7 @@ def zscores(verdict, ax=None):
     """
     check_type("verdict", verdict, (Verdict, FunctionVerdict))
     with plt.style.context(STYLE):
-        ax = plt.subplots(figsize=(3.6, 2.2))[1] if ax is None else ax
+        ax = axis(ax, figsize=(3.6, 2.2))
         ax.axhline(0.0, color="0.6", linewidth=0.7)
         times = verdict.ensembles[0].times
         if isinstance(verdict, FunctionVerdict):

@@ -9,7 +9,7 @@ from ..curves import one_output
 from ..kernel_trajectory import KernelTrajectory
 from ..specification import check_type
 from .heat_maps import sample_maps, two_time_map
-from .style import STYLE, TEST, TRAIN
+from .style import STYLE, TEST, TRAIN, axis, several_axes
 
 NAMES = ("features", "gradients")
 _ALIGNED = {"tangent": (TEST, "tangent kernel"), "features": (TRAIN, "features of the last layer")}
@@ -46,9 +46,7 @@ def kernels(trajectory, names=NAMES, axes=None):
     with plt.style.context(STYLE):
         if axes is None:
             axes = plt.subplots(rows, depth, figsize=(2.1 * depth + 0.3, 2.0 * rows))[1]
-        axes = np.atleast_1d(np.asarray(axes, dtype=object)).ravel()
-        if len(axes) != rows * depth:
-            raise ValueError(f"axes must hold {rows * depth} axes, {rows} per layer; got {len(axes)}")
+        axes = several_axes(axes, rows * depth, "{rows} per layer")
         for layer, column in enumerate(axes.reshape(rows, depth).T, start=1):
             column = list(column)
             for name in names:
@@ -100,7 +98,7 @@ def alignment(trajectory, ensemble=None, ax=None):
     if ensemble is not None:
         check_type("ensemble", ensemble, (KernelEnsemble,))
     with plt.style.context(STYLE):
-        ax = plt.subplots()[1] if ax is None else ax
+        ax = axis(ax)
         for name, (colour, label) in _ALIGNED.items():
             values = trajectory.alignment(name)
             ax.plot(trajectory.times, np.where(np.isfinite(values), values, np.nan), color=colour, label=label)

@@ -10,7 +10,7 @@ from ..function_trajectory import FunctionTrajectory
 from ..networks import ShallowNet
 from ..specification import check_type
 from .heat_maps import sample_maps
-from .style import BY_LABEL, MARKERS, STYLE, TEST, TRAIN
+from .style import BY_LABEL, MARKERS, STYLE, TEST, TRAIN, axis, several_axes
 
 #: Label of logits, by whether they are normalised by a power of the width.
 _LOGITS = {True: r"normalised logits $\tilde f(x_i)$", False: "logits $f(x_i)$"}
@@ -51,7 +51,7 @@ def predictions(trajectory, ensemble=None, ax=None, points=6):
         raise ValueError("trajectory must be of one output, as colours are those of labels; draw dmft.plot.loss or dmft.plot.logits")
     points = integer("points", points, 1)
     with plt.style.context(STYLE):
-        ax = plt.subplots()[1] if ax is None else ax
+        ax = axis(ax)
         ax.axhline(0.0, color="0.8", linewidth=0.7, zorder=0)
         last = trajectory.predictions[_last(trajectory)]
         for (label, group), colour in zip(_by_label(trajectory.data.y), BY_LABEL):
@@ -86,7 +86,7 @@ def _draw_theory(ax, trajectory, shown, colour, label):
     times, function, error = trajectory.times[finite], trajectory.predictions[finite, shown], 2 * trajectory.standard_error[finite, shown]
     lines = ax.plot(times, function, color=colour, linewidth=1.0, zorder=3)
     lines[0].set_label(label)
-    if np.any(error):
+    if np.any(error) and np.all(np.isfinite(error)):
         for mean, width in zip(function.T, error.T):
             ax.fill_between(times, mean - width, mean + width, color=colour, alpha=0.25, linewidth=0, zorder=2)
 
@@ -129,7 +129,7 @@ def logits(trajectory=None, ensemble=None, ax=None):
         if value is not None:
             check_type(name, value, (kind,))
     with plt.style.context(STYLE):
-        ax = plt.subplots()[1] if ax is None else ax
+        ax = axis(ax)
         for name, attribute, colour in (("test", "test_predictions", TEST), ("train", "predictions", TRAIN)):
             if name == "test" and given[0].data.test_x is None:
                 continue
@@ -182,8 +182,7 @@ def tangent_kernel(trajectory, axes=None):
     maps = trajectory.tangent_grams[[0, last]][:, order][:, :, order]
     edges = [len(groups[0]) - 0.5] if len(groups) > 1 else []
     with plt.style.context(STYLE):
-        axes = plt.subplots(1, 2, figsize=(4.6, 2.1))[1] if axes is None else np.asarray(axes, dtype=object).ravel()
-        if len(axes) != 2:
-            raise ValueError(f"axes must hold 2 axes, for the first and the last kernel; got {len(axes)}")
+        axes = plt.subplots(1, 2, figsize=(4.6, 2.1))[1] if axes is None else axes
+        axes = several_axes(axes, 2, "for the first and the last kernel")
         sample_maps(axes, maps, edges, [rf"$K_{{{step}}}(x_i, x_j)$" for step in (0, last)])
     return axes

@@ -68,7 +68,8 @@ def check(
         out over replicas. Linear networks are solved without. "fixed-point": 2000 by default, any even number.
     rng : int, numpy.random.SeedSequence or numpy.random.Generator
     replicas : int
-        Independent repetitions, whose mean is the result and whose spread is its standard error; at least 6 for one to rely on.
+        Independent repetitions, whose mean is the result and whose spread is its standard error; at least 6 for one to rely on, and inf,
+        unknown, for a single one.
     mc_error : float, optional
         Choose the samples: double them, starting from `samples` (default 1024), until the root mean square standard error of the
         predictions at the training samples, relative to the largest root mean square of these over time, is at most this at
