@@ -26,7 +26,7 @@ With one common exponent of the rates the classes are the same 13 at every depth
 Exact, hence proven, are the recursion's fixed points, the polyhedra, their number and dimensions, and the upper bounds that the
 recursion gives. That the bounds are attained (generic alignment; sums of squares do not cancel) and that the law of large numbers
 holds in each cell is power counting, checked on networks in the tests; that different signatures have different limits is generic (the
-kernels of the layers are linearly independent) and was checked on networks (the note, section 4). Not covered: phi(z) = z, where all
+kernels of the layers are linearly independent) and was checked on networks (section 4). Not covered: phi(z) = z, where all
 kernels are proportional; odd phi, for which means of phi phi' vanish; phi that is not homogeneous, for which hidden scales are not a
 gauge: then impose pre-activations of order one, as `bounded_increments="hidden"` does for their increments.
 

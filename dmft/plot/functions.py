@@ -107,9 +107,10 @@ def _networks(ensemble):
 
 
 def logits(trajectory=None, ensemble=None, ax=None):
-    """Root mean square of the logits, normalised as they are, over the training samples and over the test points, where there are any, against time.
+    """Root mean square of the logits over the training samples, and over the test points if there are any, against time.
 
-    The theory as lines, finite networks as markers: the mean over networks of their root mean squares.
+    Logits are normalised as the trajectory has them. The theory as lines, finite networks as markers: the mean over networks of their
+    root mean squares.
 
     Parameters
     ----------
