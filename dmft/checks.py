@@ -24,6 +24,8 @@ _LARGEST_SEED = 2**256
 #: Bits of exact exponents, and decades that powers of the width may span.
 _MOST_BITS, _MOST_DECADES = 4096, 300
 _DECIMAL = re.compile(r"\s*[-+]?[0-9._]{0,40}(?:e[-+]?[0-9]{1,3}|/[0-9_]{1,20})?\s*", re.IGNORECASE)
+#: What python or numpy counts among the integers, but means something else.
+_NO_NUMBERS = (bool, np.timedelta64)
 #: Most steps for which a callable is asked.
 _MOST_CALLS = 10**6
 
@@ -47,7 +49,7 @@ def fail(name, value, allowed, error=ValueError):
 
 def integer(name, value, minimum, maximum=LARGEST_INTEGER):
     """Return `value` as int; it must be an integer (bool excluded) from `minimum` to `maximum`."""
-    if isinstance(value, bool) or not isinstance(value, Integral):
+    if isinstance(value, _NO_NUMBERS) or not isinstance(value, Integral):
         fail(name, value, f"an integer >= {minimum}", TypeError)
     if value < minimum:
         fail(name, value, f"an integer >= {minimum}")
@@ -58,7 +60,7 @@ def integer(name, value, minimum, maximum=LARGEST_INTEGER):
 
 def number(name, value, allowed, condition, infinite=False):
     """Return `value` as float; it must be a real number, finite unless `infinite`, that meets `condition`."""
-    if isinstance(value, bool) or not isinstance(value, Real):
+    if isinstance(value, _NO_NUMBERS) or not isinstance(value, Real):
         fail(name, value, allowed, TypeError)
     try:
         converted = float(value)
@@ -104,6 +106,19 @@ def text(name, value):
     if not value:
         fail(name, value, "a string that is not empty")
     return value
+
+
+def path(name, value):
+    """Return `value` as text; it must be a path, str or os.PathLike, that a file can have."""
+    allowed = "a path (str or os.PathLike)"
+    if not isinstance(value, (str, os.PathLike)):
+        fail(name, value, allowed, TypeError)
+    result = os.fspath(value)
+    if not isinstance(result, str):
+        fail(name, value, allowed, TypeError)
+    if not result or "\0" in result:
+        fail(name, value, f"{allowed} without null characters, and not empty")
+    return result
 
 
 def choice(name, value, valid):
@@ -158,7 +173,7 @@ def integer_seed(name, value):
 def exponent(name, value):
     """Return `value` as Fraction if it is rational or a string such as "-1/2", as float if it is another finite real number."""
     allowed = 'a finite real number or a string such as "-1/2" of at most 1000 digits'
-    if isinstance(value, bool) or not isinstance(value, (Real, str)):
+    if isinstance(value, _NO_NUMBERS) or not isinstance(value, (Real, str)):
         fail(name, value, allowed, TypeError)
     if isinstance(value, str) and not _DECIMAL.fullmatch(value):
         fail(name, value, allowed)
@@ -222,7 +237,7 @@ def _real_array(name, value, allowed):
     try:
         given = np.asarray(value)
         if given.dtype == object and not hasattr(value, "__array__"):
-            if all(isinstance(v, Real) and not isinstance(v, bool) for v in given.flat):
+            if all(isinstance(v, Real) and not isinstance(v, _NO_NUMBERS) for v in given.flat):
                 return given.astype(float)
     except OverflowError:
         fail(name, value, "finite in double precision")

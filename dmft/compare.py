@@ -61,7 +61,7 @@ def compare(trajectory, ensemble, *, dims=None, threshold=4.0, progress=True, wo
     if isinstance(trajectory, FunctionTrajectory):
         if dims is not None:
             raise ValueError(
-                f"dims must be None for networks on a data set, whose sizes are widths: give ensembles of several widths; got {dims!r}"
+                f"dims must be None for networks on a data set, whose sizes are widths: give ensembles of several widths; got {checks.shown(dims)}"
             )
         return functions.compare(trajectory, ensembles, threshold, checks.flag("progress", progress))
     return linear.compare(trajectory, ensembles, dims, threshold, progress, workers)

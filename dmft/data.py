@@ -161,9 +161,15 @@ class StructuredData(Specification):
         eigenvalues = np.where(eigenvalues > 1e-10 * eigenvalues[-1], eigenvalues, 0.0)[::-1]
         weights = vectors[:, ::-1].T @ dataset.linear_target()[:, 0]
         residual = dataset.targets[:, 0] - dataset.x @ dataset.linear_target()[:, 0]
+        power = np.where(eigenvalues > 0, dim * weights**2, 0.0)
+        if not checks.SMALLEST <= eigenvalues[0] <= checks.LARGEST or power.max() > checks.LARGEST:
+            raise ValueError(
+                f"x must have variances between {checks.SMALLEST:g} and {checks.LARGEST:g}, and a linear map to y whose squared weights are at "
+                f"most the latter; the largest are {eigenvalues[0]:.3g} and {power.max():.3g}"
+            )
         return cls(
             eigenvalues=eigenvalues,
-            target_power=np.where(eigenvalues > 0, dim * weights**2, 0.0),
+            target_power=power,
             sample_ratio=sample_ratio,
             label_noise=float(np.sqrt(np.mean(residual**2))),
         )

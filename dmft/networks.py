@@ -56,7 +56,7 @@ class DeepLinear(Specification):
         if self.parameterization == "ntk":
             if self.richness is not None and not isinstance(self.richness, _DerivedRichness):
                 raise ValueError(
-                    f"richness and parameterization='ntk' exclude each other (NTK means richness = nu_L**-1/2); got richness={self.richness!r}"
+                    f"richness and parameterization='ntk' exclude each other (NTK means richness = nu_L**-1/2); got richness={checks.shown(self.richness)}"
                 )
             put("richness", _DerivedRichness(self.width_ratios[-1] ** -0.5))
         else:

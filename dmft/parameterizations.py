@@ -203,7 +203,7 @@ def parameterization(name, depth, *, rate=None, degree=None):
     depth = checks.integer("depth", depth, 1, checks.DEEPEST_DERIVED)
     for option, value, owner in (("rate", rate, "sp"), ("degree", degree, "ip-llr")):
         if value is not None and name != owner:
-            raise ValueError(f"{option} belongs to {owner!r} only; got {option}={value!r} with name={name!r}")
+            raise ValueError(f"{option} belongs to {owner!r} only; got {option}={checks.shown(value)} with name={name!r}")
     rate = Fraction(0) if rate is None else _exact("rate", rate)
     degree = Fraction(1) if degree is None else _exact("degree", degree)
     if degree <= 0:

@@ -4,7 +4,7 @@ import inspect
 import tomllib
 from dataclasses import dataclass
 
-from . import datasets, training  # noqa: F401  (register the specifications that `from_dict` builds)
+from . import checks, datasets, training  # noqa: F401  (register the specifications that `from_dict` builds)
 from .coordinate_check import coordinate_check
 from .data import StructuredData
 from .networks import MLP, DeepLinear, DeepNet
@@ -58,12 +58,11 @@ def read(path):
     ValueError, TypeError
         If it is not TOML, or a table or key is missing, unknown or out of range; the message names it.
     """
-    with open(path, "rb") as file:
-        tables = tomllib.load(file)
+    tables = _tables(path)
     _check_names("table", tables, _TABLES)
     for name, table in tables.items():
         if not isinstance(table, dict):
-            raise TypeError(f"{name} must be a table, [{name}]; got {table!r}")
+            raise TypeError(f"{name} must be a table, [{name}]; got {checks.shown(table)}")
     for name in ("network", "data", "training"):
         if name not in tables:
             raise ValueError(f"table [{name}] is missing; a problem needs [network], [data] and [training]")
@@ -88,6 +87,15 @@ def read(path):
         compare=compare,
         coordinate_check=tables.get("coordinate_check", {}),
     )
+
+
+def _tables(path):
+    """What the file states, as its reader gives it."""
+    with open(checks.path("path", path), "rb") as file:
+        try:
+            return tomllib.load(file)
+        except (ValueError, RecursionError) as error:
+            raise ValueError(f"path must be that of a file in TOML; {path} is not: {' '.join(str(error).split())}") from error
 
 
 def _keys(network):

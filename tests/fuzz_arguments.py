@@ -255,10 +255,14 @@ def calls():
     return listed, others
 
 
+#: Names that messages have for arguments, or for parts of them.
+_ALIASES = {"Trajectory.save": {"the file to write"}, "from_dict": {"type", "field", "fields", "depth"}, "resume": {"the file to write"}}
+
+
 def make():
     """The callable that makes a case."""
     listed, others = calls()
-    names = {name for _, _, arguments in listed for name in arguments} | {"type", "axes", "allow_unstable", "sigma", "the file to write"}
+    of_problems = {name for title, _, arguments in listed if title[0].isupper() for name in arguments}
 
     def case(rng):
         title, function, right = listed[rng.integers(len(listed))]
@@ -268,7 +272,8 @@ def make():
             changed[name] = alternatives[rng.integers(len(alternatives))] if alternatives else _mutant(rng, right[name])
         arguments |= changed
         text = ", ".join(f"{name}={_shown(value)}" for name, value in changed.items())
-        return f"{title}({text})", lambda: function(**arguments), names
+        names = set(right) | (of_problems if "trajectory" in right or "data" in right else set())
+        return f"{title}({text})", lambda: function(**arguments), names | _ALIASES.get(title, set())
 
     return case
 

@@ -49,7 +49,7 @@ def _of_error(error, names):
         return f"foreign {_described(error)}"
     if "\n" in message:
         return f"more than one line: {_described(error)}"
-    if not any(re.search(rf"\b{re.escape(name)}\b", message) for name in names):
+    if not any(re.search(rf"\b{re.escape(name)}\b" + (r"(\[.*\])? must" if len(name) == 1 else ""), message) for name in names):
         return f"names no argument: {_described(error)}"
     return None
 

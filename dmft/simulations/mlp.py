@@ -46,10 +46,11 @@ def plan(network, data, training, workers, width=None, loss="mse", center=True, 
 def _kernel_times(times, track, training):
     if track is None:
         if times is not None:
-            raise ValueError(f"kernel_times needs track='kernels'; got kernel_times={times!r} and track=None")
+            raise ValueError(f"kernel_times needs track='kernels'; got kernel_times={checks.shown(times)} and track=None")
         return []
     if times is None:
         return list(range(training.steps + 1))
+    times = checks.sequence("kernel_times", times, "a sequence of steps")
     chosen = sorted({checks.integer("kernel_times", t, 0) for t in times})
     if not chosen or chosen[-1] > training.steps:
         checks.fail("kernel_times", times, f"steps from 0 to {training.steps}, at least one")
@@ -78,10 +79,11 @@ def _train(network, data, training, width, loss, center, times, stream, advance=
     shape, diverged = (len(data.points), *data.label_axes), divergence(network, data, loss)
     with np.errstate(over="ignore", invalid="ignore"):
         top, _ = finite_mlp.forward(weights, data.points, stated.activation)
+        initial = (top[-1] @ weights[-1].T / (network.richness * np.sqrt(width))).reshape(shape)
     arrays = {
         "function": np.full((rows, *shape), np.inf),
         "train_loss": np.full(rows, np.inf),
-        "initial_function": (top[-1] @ weights[-1].T / (network.richness * np.sqrt(width))).reshape(shape),
+        "initial_function": initial,
     }
     if data.test_y is not None:
         arrays["test_loss"] = np.full(rows, np.inf)

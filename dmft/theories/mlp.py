@@ -33,6 +33,8 @@ METHODS = {
 ADAPTS_TO_MEMORY = True
 LOSSES = ("mse", "logistic")
 TRACKED = (None, "kernels", "test kernels")
+#: Smallest error for which samples are searched: it takes some 10^10 of them.
+_SMALLEST_ERROR = 1e-5
 
 
 def check(
@@ -103,7 +105,7 @@ def check(
     if checks.integer("replicas", replicas, 1) < 2 and mc_error is not None:
         raise ValueError("replicas must be at least 2 for mc_error, which is estimated from their spread; got 1")
     if mc_error is not None:
-        checks.number("mc_error", mc_error, "a number in (0, 1)", lambda v: 0 < v < 1)
+        checks.number("mc_error", mc_error, f"a number in [{_SMALLEST_ERROR:g}, 1)", lambda v: _SMALLEST_ERROR <= v < 1)
     _check_samples(network, data, samples, method)
     _check_times(preactivation_times, training, network)
     _check_method(network, training, method, activation)
@@ -132,9 +134,7 @@ def _check_samples(network, data, samples, method):
 
 
 def _check_times(times, training, network):
-    if np.ndim(times) != 1:
-        checks.fail("preactivation_times", times, "a sequence of steps")
-    for t in times:
+    for t in checks.sequence("preactivation_times", times, "a sequence of steps"):
         if checks.integer("preactivation_times", t, 0) > training.steps:
             checks.fail("preactivation_times", t, f"steps from 0 to {training.steps}")
     if len(times) and is_linear(network):
