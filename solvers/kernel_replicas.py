@@ -24,6 +24,7 @@ def march(problem, replicas=8, seed=0, **options):
     return zip(*(kernel_march.march(problem, seed=replica_seed(seed, i), **options) for i in range(replicas)))
 
 
+@np.errstate(over="ignore", invalid="ignore")
 def mean_and_error(values):
     """Mean and standard error over the first axis, replicas; that of a single one is unknown, inf."""
     values = np.asarray(values)

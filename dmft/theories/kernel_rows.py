@@ -55,6 +55,7 @@ class Row(NamedTuple):
     preactivations: np.ndarray | None = None
 
 
+@np.errstate(over="ignore", invalid="ignore")
 def mean_loss(loss, y, f):
     """Mean over samples, sum over outputs, for labels and predictions of shape (P, C)."""
     return losses.MEAN_LOSSES[loss](y.T, f.T).sum()
