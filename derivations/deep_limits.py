@@ -403,6 +403,22 @@ def from_abc(A, E):
     """Exponents (q_sigma, (q_eta_1, ..., q_eta_n)) of initial weights of size d^-A_l and raw rates d^-E_l.
 
     In an abc-parameterization A_l = a_l + b_l and E_l = 2 a_l + c_l.
+
+    Parameters
+    ----------
+    A, E : sequence of int, fraction or str
+        One for each of the n weight layers.
+
+    Returns
+    -------
+    tuple of (Fraction, tuple of Fraction)
+
+    Examples
+    --------
+    Standard parameterization of two hidden layers with one rate for all weights:
+
+    >>> dmft.limits.from_abc(A=("0", "1/2", "1/2"), E=(1, 1, 1))
+    (Fraction(-1, 1), (Fraction(-1, 1), Fraction(0, 1), Fraction(0, 1)))
     """
     A, E = (tuple(map(Fraction, v)) for v in (A, E))
     return -sum(A), tuple(2 * size - rate for size, rate in zip(A, E, strict=True))

@@ -149,6 +149,10 @@ class LiveFile:
 def load(path):
     """Read a file written by `save` or by a solve with ``out=``.
 
+    Parameters
+    ----------
+    path : path
+
     Returns
     -------
     Trajectory or Ensemble
@@ -157,6 +161,13 @@ def load(path):
     ------
     StorageError
         If the file is missing, damaged, edited, not one of ours, or of a newer schema; the message says which and what to do.
+
+    Examples
+    --------
+    >>> training = dmft.GradientDescent(0.2, 20)
+    >>> trajectory = dmft.solve(dmft.DeepLinear(1), dmft.GaussianData(2.0), training, out="run.h5", progress=False)
+    >>> dmft.load("run.h5") == trajectory
+    True
     """
     with _opened(path) as file:
         obstacle = _obstacle(file)

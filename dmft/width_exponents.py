@@ -16,6 +16,7 @@ from scipy import special, stats
 from . import checks
 from .ensemble import FunctionEnsemble
 from .networks import ShallowNet
+from .result import Result
 from .shallow_scaling import exponent, refuse_unstable, scaling
 from .simulate import simulate
 from .specification import check_type
@@ -28,8 +29,8 @@ THRESHOLD = 4.0
 RESOLUTION = 0.1
 
 
-@dataclass(frozen=True, eq=False)
-class WidthExponent:
+@dataclass(frozen=True, eq=False, repr=False)
+class WidthExponent(Result):
     """The exponent of one quantity.
 
     Attributes
@@ -84,8 +85,8 @@ class WidthExponent:
         return f"  {self.name:23}{self.predicted:9.3f}{columns}{self.z:8.1f}  {self.verdict}"
 
 
-@dataclass(frozen=True, eq=False)
-class WidthExponents:
+@dataclass(frozen=True, eq=False, repr=False)
+class WidthExponents(Result):
     """Exponents of several quantities: print it.
 
     Attributes
@@ -187,6 +188,15 @@ def width_exponents(
     An exponent of infinite width may show late: compare the columns "lower half", "upper half" and "last two". For activations with a
     kink the derived exponent of the kernel's change holds where P is large: the slopes phi' at a training sample flip preferably one
     way, by that sample's own part in a step, which adds a term of relative order d^(q_sigma + q_eta) / P.
+
+    Examples
+    --------
+    >>> data, training = dmft.datasets.binary_digits(samples=8), dmft.GradientDescent(1.0, 2)
+    >>> widths = {"widths": (32, 64, 128), "seeds": 4, "quantities": ["logits"], "progress": False}
+    >>> fitted = dmft.width_exponents(dmft.ShallowNet.ntk(), data, training, **widths)
+    >>> print(fitted)
+    Exponents of the width d, class N2: d = 32, 64, 128; 4 seeds; step 2
+    ...
     """
     check_type("network", network, (ShallowNet,))
     check_problem(network, data, training, loss, None)

@@ -29,11 +29,46 @@ FIGURES = {
 
 
 def function(name):
-    """The function that draws figure `name`; ValueError lists the valid names."""
+    """The function that draws a figure, without arguments.
+
+    Parameters
+    ----------
+    name : str
+        One of `FIGURES`.
+
+    Returns
+    -------
+    callable
+
+    Raises
+    ------
+    ValueError
+        For an unknown name; the message lists the valid ones.
+
+    Examples
+    --------
+    >>> draw = dmft.figures.function("golikov-phase-diagram")
+    >>> figure = draw()
+    """
     module, attribute = FIGURES[checks.choice("name", name, tuple(FIGURES))]
     return getattr(importlib.import_module(f".{module}", __name__), attribute)
 
 
 def describe(name):
-    """First line of the figure's docstring."""
+    """What a figure shows, in one sentence.
+
+    Parameters
+    ----------
+    name : str
+        One of `FIGURES`.
+
+    Returns
+    -------
+    str
+
+    Examples
+    --------
+    >>> dmft.figures.describe("golikov-phase-diagram")
+    'The stable infinite-width limits of networks with one hidden layer in the plane of scaling exponents.'
+    """
     return function(name).__doc__.strip().splitlines()[0]

@@ -40,6 +40,12 @@ def coordinates(check, ax=None, signal="change of h", step=None):
     ------
     ValueError
         If there is no such signal at that step.
+
+    Examples
+    --------
+    >>> data, training = dmft.datasets.binary_digits(samples=8), dmft.GradientDescent(0.2, 1)
+    >>> check = dmft.coordinate_check(dmft.DeepNet(1), data, training, widths=(16, 32, 64), seeds=2, progress=False)
+    >>> ax = dmft.plot.coordinates(check)
     """
     check_type("check", check, (CoordinateCheck,))
     checks.choice("signal", signal, tuple(_TITLES))

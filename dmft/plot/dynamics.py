@@ -42,6 +42,11 @@ def loss(trajectory=None, ensemble=None, ax=None, which=None):
     ------
     ValueError
         If there is nothing to draw, or `which` holds another name or one that a result does not have.
+
+    Examples
+    --------
+    >>> trajectory = dmft.solve(dmft.DeepLinear(1), dmft.GaussianData(2.0), dmft.GradientDescent(0.2, 20), progress=False)
+    >>> ax = dmft.plot.loss(trajectory, which="test")
     """
     if trajectory is None and ensemble is None:
         raise ValueError("trajectory and ensemble are both None; give at least one of them")
@@ -136,6 +141,11 @@ def kernels(trajectory, names=None, axes=None):
     ------
     ValueError
         If the number of `axes` does not match; `LinearTrajectory.correlation` refuses unknown names.
+
+    Examples
+    --------
+    >>> trajectory = dmft.solve(dmft.DeepLinear(1), dmft.GaussianData(2.0), dmft.GradientDescent(0.2, 20), progress=False)
+    >>> axes = dmft.plot.kernels(trajectory, names=["h", "delta"])
     """
     check_type("trajectory", trajectory, (LinearTrajectory, KernelTrajectory))
     if names is None:
@@ -187,6 +197,13 @@ def zscores(verdict, ax=None):
     Returns
     -------
     matplotlib.axes.Axes
+
+    Examples
+    --------
+    >>> problem = dmft.DeepLinear(1), dmft.GaussianData(2.0), dmft.GradientDescent(0.1, 10)
+    >>> networks = dmft.simulate(*problem, dim=50, seeds=4, progress=False)
+    >>> verdict = dmft.compare(dmft.solve(*problem, progress=False), networks, progress=False)
+    >>> ax = dmft.plot.zscores(verdict)
     """
     check_type("verdict", verdict, (Verdict, FunctionVerdict))
     with plt.style.context(STYLE):

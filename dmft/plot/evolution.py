@@ -93,6 +93,12 @@ def alignment(trajectory, ensemble=None, ax=None):
     Returns
     -------
     matplotlib.axes.Axes
+
+    Examples
+    --------
+    >>> data, training = dmft.datasets.binary_digits(samples=8, norm=8.0), dmft.GradientDescent(0.2, 10)
+    >>> trajectory = dmft.solve(dmft.MLP(depth=1), data, training, samples=128, progress=False)
+    >>> ax = dmft.plot.alignment(trajectory)
     """
     check_type("trajectory", trajectory, (KernelTrajectory,))
     if ensemble is not None:

@@ -39,6 +39,12 @@ def predictions(trajectory, ensemble=None, ax=None, points=6):
     ------
     ValueError
         If trajectory and ensemble have different data, or there are several outputs.
+
+    Examples
+    --------
+    >>> data, training = dmft.datasets.binary_digits(samples=8), dmft.GradientDescent(0.2, 10)
+    >>> trajectory = dmft.solve(dmft.ShallowNet.mean_field(), data, training, samples=256, track="kernels", progress=False)
+    >>> ax = dmft.plot.predictions(trajectory, points=3)
     """
     check_type("trajectory", trajectory, (FunctionTrajectory,))
     if ensemble is not None:
@@ -122,6 +128,12 @@ def logits(trajectory=None, ensemble=None, ax=None):
     Returns
     -------
     matplotlib.axes.Axes
+
+    Examples
+    --------
+    >>> data, training = dmft.datasets.binary_digits(samples=8), dmft.GradientDescent(0.2, 10)
+    >>> trajectory = dmft.solve(dmft.ShallowNet.mean_field(), data, training, samples=256, track="kernels", progress=False)
+    >>> ax = dmft.plot.logits(trajectory)
     """
     given = [result for result in (trajectory, ensemble) if result is not None]
     if not given:
@@ -172,6 +184,12 @@ def tangent_kernel(trajectory, axes=None):
     ------
     ValueError
         If the kernel was not tracked, or `axes` are not two.
+
+    Examples
+    --------
+    >>> data, training = dmft.datasets.binary_digits(samples=8), dmft.GradientDescent(0.2, 10)
+    >>> trajectory = dmft.solve(dmft.ShallowNet.mean_field(), data, training, samples=256, track="kernels", progress=False)
+    >>> axes = dmft.plot.tangent_kernel(trajectory)
     """
     check_type("trajectory", trajectory, (FunctionTrajectory,))
     if trajectory.tangent_grams is None:

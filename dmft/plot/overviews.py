@@ -24,9 +24,18 @@ def overview(trajectory):
     Of a network that learns features its losses, predictions of some samples (of several outputs their size), and where kernels were
     tracked their alignment with the labels and the kernels of every layer.
 
+    Parameters
+    ----------
+    trajectory : Trajectory
+
     Returns
     -------
     matplotlib.figure.Figure
+
+    Examples
+    --------
+    >>> trajectory = dmft.solve(dmft.DeepLinear(1), dmft.GaussianData(2.0), dmft.GradientDescent(0.2, 20), progress=False)
+    >>> figure = dmft.plot.overview(trajectory)
     """
     check_type("trajectory", trajectory, (LinearTrajectory, FunctionTrajectory))
     if not isinstance(trajectory, LinearTrajectory):

@@ -32,6 +32,10 @@ def phase_diagram(lim, ax=None):
     Returns
     -------
     matplotlib.axes.Axes
+
+    Examples
+    --------
+    >>> ax = dmft.plot.phase_diagram(dmft.limits.shallow())
     """
     from ..limits import Limits
 
