@@ -96,6 +96,10 @@ def _toml(value):
     return str(value)
 
 
+def _text(tables):
+    return "\n".join(f"{_toml(str(name))} = {_toml(table)}" for name, table in tables.items())
+
+
 def _mutated(rng, problem):
     """Text of a problem file with one to three changes, of values and keys or of its bytes."""
     tables = {name: dict(table) for name, table in problem.items()}
@@ -116,7 +120,7 @@ def _mutated(rng, problem):
             name = ("unknown", key.upper(), "outputs", "loss", "images", "dims", "inputs", "progress", "out", "type")[rng.integers(10)]
             table[name] = VALUES[rng.integers(len(VALUES))]
             notes.append(f"{name} = {str(table[name])[:60]!r} added")
-    text = "\n".join(f"{_toml(str(name))} = {_toml(table)}" for name, table in tables.items()).encode()
+    text = _text(tables).encode()
     if rng.random() < 0.1:
         at = int(rng.integers(len(text)))
         text = text[:at] + bytes(rng.integers(0, 256, int(rng.integers(0, 4))).tolist()) + text[at + int(rng.integers(0, 4)) :]
@@ -129,6 +133,10 @@ def make():
     import dmft
     from dmft import problem
 
+    for right in PROBLEMS:  # compiles what they need, without a limit of time
+        Path("run.toml").write_text(_text(right), encoding="utf-8")
+        stated = problem.read("run.toml")
+        dmft.solve(stated.network, stated.data, stated.training, progress=False, **stated.solve)
     names = {"path", "table", "dictionary", "images", "dims", "inputs", "classes", "out", "loss", "rng", "workers", "method", "type", "field"}
     names |= {name for stated in PROBLEMS for table in stated.values() for name in table} | {name for stated in PROBLEMS for name in stated}
     names |= {"test_x", "test_y", "momentum", "weight_decay", "initial_function", "mc_error", "memory_limit", "activation", "c_later", "unknown"}
