@@ -140,7 +140,8 @@ class CoordinateCheck(Result):
             f"  widths {', '.join(map(str, self.widths))}, {self.seeds} seeds each, P = {len(self.data.x)}, loss {self.loss!r}",
             f"  PASS: |slope - derived| <= {self.threshold:g} s.e. + {ALLOWANCE}",
             "  slope: of log size against log width, with a correction m^(-1/2)",
-            "  plain: without the correction; '?': an exponent 1/2 away would pass as well, take more seeds or larger widths",
+            "  plain: without the correction",
+            "  '?': an exponent 1/2 away would pass as well, take more seeds or larger widths",
             "",
             f"  step  {'signal':<13}layer  derived    slope     s.e.    plain",
         ]

@@ -24,6 +24,11 @@ def one_output(result):
     return replace(result, data=replace(data, y=data.y[:, 0], test_y=test_y), **flat)
 
 
+def function_name(loss):
+    """What the outputs of a network are called: predictions of the labels for the square loss, else logits."""
+    return "predictions" if loss == "mse" else "logits"
+
+
 def root_mean_square(function):
     """Over the last axis of points; inf where any value is."""
     return np.sqrt(np.mean(function**2, axis=-1))

@@ -1,4 +1,4 @@
-"""Small real data sets that ship with the package."""
+"""Small real data sets that ship with the package, and one's own in files."""
 
 from numbers import Integral
 from pathlib import Path
@@ -7,6 +7,9 @@ import numpy as np
 
 from . import checks
 from .data import Dataset
+from .data_files import read
+
+__all__ = ["binary_digits", "digits", "one_hot_digits", "read"]
 
 
 def digits(classes=(3, 8)):

@@ -81,8 +81,11 @@ class WidthExponent(Result):
     def __str__(self):
         values = self.fitted, self.lower, self.upper, self.local
         errors = self.standard_error, self.lower_error, self.upper_error, self.local_error
-        columns = "".join(f"{value:9.3f} +- {error:.3f}" for value, error in zip(values, errors))
-        return f"  {self.name:23}{self.predicted:9.3f}{columns}{self.z:8.1f}  {self.verdict}"
+        fitted, lower, upper, local = (f"{value:.3f} +- {error:.3f}" for value, error in zip(values, errors))
+        return (
+            f"  {self.name:23}{self.predicted:>7.3f}  {fitted:>16}{self.z:>8.1f}  {self.verdict}\n"
+            f"    lower half {lower}, upper {upper}, last two {local}"
+        )
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -124,12 +127,14 @@ class WidthExponents(Result):
         seeds = str(self.seeds[0]) if len(set(self.seeds)) == 1 else ", ".join(map(str, self.seeds))
         return "\n".join(
             [
-                f"Exponents of the width d, class {self.limit}: d = {widths}; {seeds} seeds; step {self.step}",
-                f"  {'':23}{'derived':>9}{'fitted':>9}{'':9}{'lower half':>12}{'':6}{'upper half':>12}{'':6}{'last two':>10}{'':8}{'z':>8}",
+                f"Exponents of the width d, class {self.limit}",
+                f"  d = {widths}; {seeds} seeds; step {self.step}",
+                f"  {'':23}{'derived':>7}  {'fitted':>16}{'z':>8}",
                 *map(str, self.exponents),
-                f"  z: fitted - derived over all widths, in standard errors over seeds; agrees: |z| below {THRESHOLD:g}",
-                "  approaches: it is not, but the upper half of the widths is significantly nearer than the lower; DIFFERS: neither, "
-                "widths or theory fall short",
+                "  z: fitted - derived over all widths, in standard errors over seeds",
+                f"  agrees: |z| below {THRESHOLD:g}",
+                "  approaches: it is not, but the upper half of the widths is significantly",
+                "  nearer than the lower; DIFFERS: neither, widths or theory fall short",
             ]
         )
 

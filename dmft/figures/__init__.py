@@ -1,7 +1,8 @@
 """Figures of the papers, each drawn from nothing but the package: one module per paper, one function per figure.
 
-A figure function takes no required argument and returns a `matplotlib.figure.Figure`; the first line of its docstring says what
-it shows. ``dmft reproduce`` lists and draws them.
+A figure function takes no required argument, shows its progress if it takes more than a moment, and returns a `matplotlib.figure.Figure`;
+the first line of its docstring says what it shows, and the decorator `dmft.figures.stages.takes` how long that takes.
+``dmft reproduce`` lists and draws them.
 """
 
 import importlib
@@ -52,6 +53,26 @@ def function(name):
     """
     module, attribute = FIGURES[checks.choice("name", name, tuple(FIGURES))]
     return getattr(importlib.import_module(f".{module}", __name__), attribute)
+
+
+def cpu_seconds(name):
+    """About how much CPU time a figure takes, measured once on one core of a server.
+
+    Parameters
+    ----------
+    name : str
+        One of `FIGURES`.
+
+    Returns
+    -------
+    float
+
+    Examples
+    --------
+    >>> dmft.figures.cpu_seconds("golikov-phase-diagram")
+    1
+    """
+    return function(name).cpu_seconds
 
 
 def describe(name):
