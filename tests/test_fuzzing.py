@@ -20,9 +20,9 @@ def _foreign():
 
 
 def _nameless():
-    import dmft
+    from dmft import checks
 
-    dmft.checks.fail("another", 1, "right")
+    checks.fail("another", 1, "right")
 
 
 def _hangs_up():
