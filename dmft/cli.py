@@ -14,7 +14,7 @@ from rich.markup import escape
 
 import dmft
 
-from . import problem, terminal
+from . import checks, problem, terminal
 from .curves import function_name, losses, root_mean_square, selection
 from .errors import SolverError, StorageError
 from .figure_files import require_folder, require_writable
@@ -133,11 +133,14 @@ def compare(
             raise ValueError(f"files must be one problem, or a trajectory and networks; got {', '.join(map(str, files))}")
         stated, out = problem.read(file, _parsed(changes)), out or _beside(Path(file.name))
         further, written = stated.compare, [_solved_file(file, stated), out]
+        if written[0].resolve() == out.resolve():
+            raise ValueError(f"out must be another file than that of the trajectory, {written[0]}")
         for path, kind in zip(written, (dmft.Trajectory, dmft.Ensemble)):
             _require_free(path, overwrite, kind)
         _check_solve(stated)
         ensembles = [_simulated(stated, stated.simulate | sizes, out)]
         trajectory = _solved(stated, written[0], overwrite)
+        written[0] = _written(trajectory, written[0])
     else:
         if changes:
             raise ValueError(f"set changes a problem file, FILE.toml; got {changes[0]!r} with {file}")
@@ -336,20 +339,20 @@ def _beside(file):
 
 def _solved_file(file, stated):
     """Where the trajectory of a problem is stored."""
-    return Path(stated.solve.get("out", f"{file.stem}.h5"))
+    return Path(checks.text("out", stated.solve.get("out", f"{file.stem}.h5")))
 
 
 def _require_free(path, overwrite, kind):
     """Raise, before any work, the error with which writing a result of this kind to `path` would end."""
     from . import storage
 
+    storage.require_writable(path, {dmft.Trajectory: storage.TRAJECTORY, dmft.Ensemble: storage.ENSEMBLE}[kind])
     if path.exists() and not overwrite:
         use = {
             dmft.Trajectory: f"hold it against networks with dmft compare {path}, continue it with dmft resume",
             dmft.Ensemble: f"hold a trajectory against it with dmft compare RUN.h5 {path}",
         }
         raise StorageError(f"{path} exists: {use[kind]}, write elsewhere with --out, or replace it with --overwrite")
-    storage.require_writable(path, {dmft.Trajectory: storage.TRAJECTORY, dmft.Ensemble: storage.ENSEMBLE}[kind])
 
 
 def _check_solve(stated):
@@ -380,10 +383,18 @@ def _loaded(file, kind):
     return result
 
 
+def _written(trajectory, path):
+    """Where a trajectory is that was to be written to `path`."""
+    path = trajectory.report.get("written_to", path)
+    if path is None:
+        raise StorageError("the trajectory could not be written to any file, and is lost")
+    return path
+
+
 def _show_trajectory(trajectory, path):
     _say(str(trajectory))
     _show_losses(trajectory)
-    _say(f"written: {path}")
+    _say(f"written: {_written(trajectory, path)}")
     if trajectory.status is dmft.Status.INTERRUPTED:
         raise typer.Exit(130)
 

@@ -73,7 +73,7 @@ def _check_memory(estimate, limit):
     return limit
 
 
-def solve(network, data, training, method="causal", *, progress=True, out=None, memory_limit=None, **options):
+def solve(network, data, training, method="causal", *, progress=True, out=None, overwrite=False, memory_limit=None, **options):
     """Solve the limit theory of a stated problem.
 
     Parameters
@@ -88,7 +88,10 @@ def solve(network, data, training, method="causal", *, progress=True, out=None, 
     progress : bool
         Show a progress bar.
     out : path, optional
-        HDF5 file written during the solve; `dmft.load` and `dmft.resume` read it, whenever the process ended.
+        HDF5 file written during the solve; `dmft.load` and `dmft.resume` read it, whenever the process ended. If another program
+        takes it away, or the disk is full, a `StorageWarning` and ``report["written_to"]`` say where the result is instead.
+    overwrite : bool
+        Replace a trajectory that `out` holds already; an error by default. Files of any other kind are never replaced.
     memory_limit : float, optional
         Bytes that the solve may take. Default: 80% of the machine's memory.
     **options
@@ -105,6 +108,8 @@ def solve(network, data, training, method="causal", *, progress=True, out=None, 
         Before any work, naming the argument.
     SolverError
         If the method itself fails (no convergence).
+    StorageError
+        Before any work, if `out` cannot be written, or holds something that is not to be replaced.
 
     Warns
     -----
@@ -229,9 +234,10 @@ def solve(network, data, training, method="causal", *, progress=True, out=None, 
     ((21, 8, 21, 8), True)
     """
     checks.flag("progress", progress)
+    checks.flag("overwrite", overwrite)
     theory = _theory(network, data, training, method, options)
     _check_memory(theory.memory_estimate(network, data, training, method, **options), memory_limit)
-    with nullcontext() if out is None else _live_file(out) as file:
+    with nullcontext() if out is None else _live_file(out, overwrite) as file:
         if method == "causal":
             trajectory = _run(march(network, data, training, memory_limit, **options), training.steps + 1, progress, file)
         else:
@@ -310,10 +316,10 @@ def _longer(training, steps, done, learning_rate):
     return longer
 
 
-def _live_file(path):
+def _live_file(path, overwrite=True):
     from .storage import LiveFile
 
-    return LiveFile(path)
+    return LiveFile(path, overwrite)
 
 
 def _bar(rows, progress, done=0):

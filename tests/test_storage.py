@@ -266,7 +266,7 @@ def kill(process):
 def test_kill_at_any_moment_leaves_a_file_that_loads_and_resumes(tmp_path):
     states, failures = storm_of_kills.storm(tmp_path, 8, seed=3)
     assert failures == [] and states["interrupted"] > 0
-    assert_close(*storm_of_kills.resumed(tmp_path, 8))
+    assert_close(*storm_of_kills.continued(tmp_path, 8))
 
 
 def test_kill_within_a_write_leaves_the_previous_file(tmp_path):
@@ -503,7 +503,7 @@ def test_unwritable_place_is_an_error_before_any_work(place, message, tmp_path, 
     for method in ("causal", "reference"):
         with pytest.raises(StorageError, match=message) as error:
             solve(PROBLEMS["plain"], method=method, out=path, overwrite=True)
-        assert str(path.resolve()) in str(error.value)
+        assert str(path) in str(error.value)
     assert content is None or path.read_bytes() == content
     assert os.path.lexists(path) == (mode is not None) and (mode is None or os.lstat(path).st_mode == mode)
 
