@@ -53,8 +53,14 @@ POOL = [
     *(lambda v=v: v for v in ("", "a", "0", "nan", "1e10000000", "1/0", "a\0b", "é", "x" * 10**5, "inf", "-1/2", "mup", "kernels", b"ab")),
     *(lambda v=v: v for v in (decimal.Decimal("0.1"), fractions.Fraction(1, 3), fractions.Fraction(10**400, 3), ..., NotImplemented, int)),
     *(lambda v=v: v for v in (datetime.date(2020, 1, 1), np.datetime64("2020-01-01"), np.timedelta64(3, "D"))),
-    *(lambda v=v: v for v in ([], (), {}, set(), [[]], [1.0], [1, 2], (0.5, 1.5), [1, [2, 3]], [None], ["a", "b"], {"a": 1}, {1, 2}, [True, False])),
-    *(lambda v=v: v for v in ([10**400], [1j, 2], [NAN], [[1.0, NAN]], range(3), range(0), frozenset(), memoryview(b"abc"), bytearray(b"ab"))),
+    *(
+        lambda v=v: v
+        for v in ([], (), {}, set(), [[]], [1.0], [1, 2], (0.5, 1.5), [1, [2, 3]], [None], ["a", "b"], {"a": 1}, {1, 2}, [True, False])
+    ),
+    *(
+        lambda v=v: v
+        for v in ([10**400], [1j, 2], [NAN], [[1.0, NAN]], range(3), range(0), frozenset(), memoryview(b"abc"), bytearray(b"ab"))
+    ),
     lambda: (v for v in (1, 2)),
     itertools.count,
     _self_referential,
@@ -116,7 +122,12 @@ def _mutant(rng, value):
     if isinstance(value, np.ndarray) and rng.random() < 0.7:
         mutants = _array_mutants(value)
     elif isinstance(value, float) and rng.random() < 0.4:
-        mutants = [10.0**k * value for k in (-300, -160, -60, -40, -9, 9, 40, 60, 160, 300)] + [-value, str(value), np.array(value), [value]]
+        mutants = [10.0**k * value for k in (-300, -160, -60, -40, -9, 9, 40, 60, 160, 300)] + [
+            -value,
+            str(value),
+            np.array(value),
+            [value],
+        ]
     elif isinstance(value, str) and rng.random() < 0.3:
         mutants = [value.upper(), value + "\0", [value], value.encode(), np.array([value]), np.str_(value)]
     else:
@@ -146,10 +157,24 @@ def calls():
         "MLP": (
             mlp,
             data,
-            {"loss": "mse", "samples": 64, "rng": 0, "replicas": 2, "mc_error": None, "tolerance": 0.01, "track": "kernels", "preactivation_times": (0,)},
+            {
+                "loss": "mse",
+                "samples": 64,
+                "rng": 0,
+                "replicas": 2,
+                "mc_error": None,
+                "tolerance": 0.01,
+                "track": "kernels",
+                "preactivation_times": (0,),
+            },
             {"width": 8, "loss": "mse", "center": True, "track": "kernels", "kernel_times": (0, 1)},
         ),
-        "DeepNet": (deep, data, {"loss": "mse", "samples": 512, "rng": 0, "initial_function": None}, {"width": 8, "loss": "mse", "track": None}),
+        "DeepNet": (
+            deep,
+            data,
+            {"loss": "mse", "samples": 512, "rng": 0, "initial_function": None},
+            {"width": 8, "loss": "mse", "track": None},
+        ),
         "ShallowNet": (
             shallow,
             data,
@@ -170,11 +195,17 @@ def calls():
         (dmft.DeepLinear, dict(depth=2, width_ratio=(1.0, 2.0))),
         (dmft.MLP, dict(depth=2, activation="leaky_relu", richness=1.0, outputs=2, negative_slope=0.1)),
         (dmft.DeepNet, dict(depth=2, parameterization="mup", activation="leaky_relu", negative_slope=0.1, weight_scale=1.0, outputs=1)),
-        (dmft.ShallowNet, dict(q_sigma="-1/2", q_eta="0", activation="tanh", negative_slope=None, reference_width=64, sigma=0.1, corrected=False)),
+        (
+            dmft.ShallowNet,
+            dict(q_sigma="-1/2", q_eta="0", activation="tanh", negative_slope=None, reference_width=64, sigma=0.1, corrected=False),
+        ),
         (dmft.ShallowNet, dict(q_sigma=-0.5, q_eta=("1", "0"))),
         (dmft.Activation, dict(phi=np.tanh, dphi=lambda h: 1 - np.tanh(h) ** 2, d2phi=None, name="own")),
         (dmft.GaussianData, dict(sample_ratio=2.0, label_noise=0.1, target_overlap=np.eye(2), noise_covariance=np.eye(2))),
-        (dmft.StructuredData, dict(eigenvalues=np.ones(3), target_power=np.ones(3), multiplicity=np.full(3, 1 / 3), sample_ratio=2.0, label_noise=0.1)),
+        (
+            dmft.StructuredData,
+            dict(eigenvalues=np.ones(3), target_power=np.ones(3), multiplicity=np.full(3, 1 / 3), sample_ratio=2.0, label_noise=0.1),
+        ),
         (dmft.StructuredData.from_dataset, dict(x=x, y=y, sample_ratio=2.0)),
         (dmft.Dataset, dict(x=x[:4], y=y[:4], test_x=x[4:], test_y=y[4:])),
         (dmft.Dataset, dict(x=x, y=x)),
@@ -203,10 +234,41 @@ def calls():
         (datasets.one_hot_digits, dict(classes=(3, 8, 1), samples=4, test_samples=2, seed=0, norm=1.0)),
     ]
     results = [
-        (dmft.compare, dict(trajectory=solved["DeepLinear"], ensemble=trained["DeepLinear"], dims=None, threshold=4.0, progress=False, workers=1)),
+        (
+            dmft.compare,
+            dict(trajectory=solved["DeepLinear"], ensemble=trained["DeepLinear"], dims=None, threshold=4.0, progress=False, workers=1),
+        ),
         (dmft.compare, dict(trajectory=solved["MLP"], ensemble=trained["MLP"], dims=None, threshold=4.0, progress=False)),
-        (dmft.coordinate_check, dict(network=deep, data=data, training=run, widths=(8, 16, 32), seeds=2, rng=0, loss="mse", steps=(0, 1), threshold=4.0, progress=False)),
-        (dmft.width_exponents, dict(network=mf, data=data, training=run, widths=(8, 16), seeds=2, rng=0, loss="logistic", quantities=("logits",), step=1, progress=False)),
+        (
+            dmft.coordinate_check,
+            dict(
+                network=deep,
+                data=data,
+                training=run,
+                widths=(8, 16, 32),
+                seeds=2,
+                rng=0,
+                loss="mse",
+                steps=(0, 1),
+                threshold=4.0,
+                progress=False,
+            ),
+        ),
+        (
+            dmft.width_exponents,
+            dict(
+                network=mf,
+                data=data,
+                training=run,
+                widths=(8, 16),
+                seeds=2,
+                rng=0,
+                loss="logistic",
+                quantities=("logits",),
+                step=1,
+                progress=False,
+            ),
+        ),
         (dmft.load, dict(path="stored.h5")),
         (dmft.resume, dict(path="stored.h5", steps=3, learning_rate=0.1, activation=None, progress=False, memory_limit=1e9)),
         (solved["DeepLinear"].save, dict(path="other.h5")),
@@ -243,13 +305,23 @@ def calls():
     listed += [(f"plot.{f.__name__}", drawn(f), a) for f, a in figures]
     for name, (network, its_data, options, simulated) in networks.items():
         problem = {"network": network, "data": its_data, "training": run}
-        listed.append((f"solve {name}", dmft.solve, problem | {"method": "causal", "progress": False, "out": None, "memory_limit": 1e9} | options))
+        listed.append(
+            (f"solve {name}", dmft.solve, problem | {"method": "causal", "progress": False, "out": None, "memory_limit": 1e9} | options)
+        )
         listed.append((f"simulate {name}", dmft.simulate, problem | {"seeds": 1, "rng": 0, "progress": False, "workers": 1} | simulated))
     listed += [
-        ("solve fixed-point", dmft.solve, {"network": linear, "data": gaussian, "training": run, "method": "fixed-point", "progress": False}
-         | {"window": 2, "tolerance": 1e-6, "max_sweeps": 50, "damping": 1.0, "anderson": 0}),
-        ("solve MLP fixed-point", dmft.solve, {"network": mlp, "data": data, "training": run, "method": "fixed-point", "progress": False}
-         | {"samples": 64, "tolerance": 0.01, "max_sweeps": 50, "damping": 0.7}),
+        (
+            "solve fixed-point",
+            dmft.solve,
+            {"network": linear, "data": gaussian, "training": run, "method": "fixed-point", "progress": False}
+            | {"window": 2, "tolerance": 1e-6, "max_sweeps": 50, "damping": 1.0, "anderson": 0},
+        ),
+        (
+            "solve MLP fixed-point",
+            dmft.solve,
+            {"network": mlp, "data": data, "training": run, "method": "fixed-point", "progress": False}
+            | {"samples": 64, "tolerance": 0.01, "max_sweeps": 50, "damping": 0.7},
+        ),
         ("memory_estimate", dmft.memory_estimate, {"network": mlp, "data": data, "training": run, "method": "causal", "samples": 64}),
     ]
     return listed, others

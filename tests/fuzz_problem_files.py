@@ -21,7 +21,13 @@ PROBLEMS = [
     },
     {
         "network": {"type": "DeepLinear", "depth": 1, "width_ratio": 1.0, "parameterization": "ntk"},
-        "data": {"type": "StructuredData", "eigenvalues": [1.0, 0.5], "target_power": [1.0, 0.0], "multiplicity": [0.5, 0.5], "sample_ratio": 2.0},
+        "data": {
+            "type": "StructuredData",
+            "eigenvalues": [1.0, 0.5],
+            "target_power": [1.0, 0.0],
+            "multiplicity": [0.5, 0.5],
+            "sample_ratio": 2.0,
+        },
         "training": {"type": "MinibatchSGD", "learning_rate": [0.1, 0.2], "steps": 2, "batch_fraction": 0.5, "batch_seed": 1},
         "simulate": {"dim": 10, "seeds": 2},
     },
@@ -35,7 +41,15 @@ PROBLEMS = [
         "network": {"type": "MLP", "depth": 2, "activation": "leaky_relu", "negative_slope": 0.2, "richness": 1.0, "outputs": 1},
         "data": _DIGITS | {"norm": 8.0, "flipped": 0.25, "seed": 1},
         "training": _RUN,
-        "solve": {"loss": "logistic", "samples": 64, "replicas": 2, "tolerance": 0.01, "track": "kernels", "rng": 1, "preactivation_times": [0, 3]},
+        "solve": {
+            "loss": "logistic",
+            "samples": 64,
+            "replicas": 2,
+            "tolerance": 0.01,
+            "track": "kernels",
+            "rng": 1,
+            "preactivation_times": [0, 3],
+        },
         "simulate": {"width": 16, "seeds": 2, "loss": "logistic", "center": True, "track": "kernels", "kernel_times": [0, 3]},
     },
     {
@@ -67,7 +81,29 @@ PROBLEMS = [
     },
 ]
 VALUES = [
-    *(0, 1, -1, 2, 7, 10**9, 10**12, 2**63, 10**400, 0.0, -0.0, 0.5, -1.5, math.nan, math.inf, -math.inf, 1e-320, 1e-160, 1e-60, 1e60, 1e160),
+    *(
+        0,
+        1,
+        -1,
+        2,
+        7,
+        10**9,
+        10**12,
+        2**63,
+        10**400,
+        0.0,
+        -0.0,
+        0.5,
+        -1.5,
+        math.nan,
+        math.inf,
+        -math.inf,
+        1e-320,
+        1e-160,
+        1e-60,
+        1e60,
+        1e160,
+    ),
     *("", "a", "inf", "nan", "1/0", "1e10000000", "causal", "mse", "é", "a\0b", "x" * 10**4, "mup", "../run.toml", True, False),
     *([], [[]], [1], [1.0, 2.0], [1, "a"], [[1.0], [1.0, 2.0]], [math.nan], [True], ["a", "b"], [0] * 200, [[1.0, 0.0], [0.0, 1.0]]),
     *({}, {"type": "ABC"}, {"type": "MLP", "depth": 1}, {"type": ["a"]}, {"type": 3}, {"a": {"b": {}}}),
@@ -137,9 +173,35 @@ def make():
         Path("run.toml").write_text(_text(right), encoding="utf-8")
         stated = problem.read("run.toml")
         dmft.solve(stated.network, stated.data, stated.training, progress=False, **stated.solve)
-    names = {"path", "table", "dictionary", "images", "dims", "inputs", "classes", "out", "loss", "rng", "workers", "method", "type", "field"}
+    names = {
+        "path",
+        "table",
+        "dictionary",
+        "images",
+        "dims",
+        "inputs",
+        "classes",
+        "out",
+        "loss",
+        "rng",
+        "workers",
+        "method",
+        "type",
+        "field",
+    }
     names |= {name for stated in PROBLEMS for table in stated.values() for name in table} | {name for stated in PROBLEMS for name in stated}
-    names |= {"test_x", "test_y", "momentum", "weight_decay", "initial_function", "mc_error", "memory_limit", "activation", "c_later", "unknown"}
+    names |= {
+        "test_x",
+        "test_y",
+        "momentum",
+        "weight_decay",
+        "initial_function",
+        "mc_error",
+        "memory_limit",
+        "activation",
+        "c_later",
+        "unknown",
+    }
 
     def case(rng):
         which = int(rng.integers(len(PROBLEMS)))

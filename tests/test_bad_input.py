@@ -60,7 +60,11 @@ CONSTRUCTORS = {
     "multiplicity sum": (lambda: dmft.StructuredData([1.0, 2.0], [1, 1], [0.5, 0.4]), ValueError, "multiplicity must .*0.9"),
     "multiplicity negative": (lambda: dmft.StructuredData([1.0, 2.0], [1, 1], [1.5, -0.5]), ValueError, "multiplicity must be > 0.* -0.5"),
     "dataset x": (lambda: dmft.Dataset(np.ones(3), np.ones(3)), ValueError, r"x must be an array of shape \(P, D\); got shape \(3,\)"),
-    "dataset y": (lambda: dmft.Dataset(np.ones((3, 2)), np.ones(4)), ValueError, r"y must be an array of shape \(3,\) or \(3, C\); got shape \(4,\)"),
+    "dataset y": (
+        lambda: dmft.Dataset(np.ones((3, 2)), np.ones(4)),
+        ValueError,
+        r"y must be an array of shape \(3,\) or \(3, C\); got shape \(4,\)",
+    ),
     "dataset nan": (lambda: dmft.Dataset([[math.nan]], [1.0]), ValueError, "x must be finite; got an array with inf or nan"),
     "from_dataset outputs": (lambda: dmft.StructuredData.from_dataset(np.eye(3), np.eye(3)), ValueError, r"y must have one .*\(3, 3\)"),
     "from_dataset ratio": (lambda: dmft.StructuredData.from_dataset(*PAIR, sample_ratio=-1), ValueError, "sample_ratio must .*; got -1"),

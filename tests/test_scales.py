@@ -1,4 +1,4 @@
-"""Sizes of inputs, labels and rates: exact scaling laws far from one, one criterion of divergence, inputs of a wrong size, labels (P, 1)."""
+"""Sizes of inputs, labels and rates: laws of scaling far from one, one criterion of divergence, inputs of a wrong size, labels (P, 1)."""
 
 import re
 import warnings
@@ -35,39 +35,41 @@ def run_of(rate=0.1, steps=4):
 LAWS = {
     "MLP linear, labels": lambda c: solve(dmft.MLP(2, "linear", 1 / c), dmft.Dataset(X, c * Y), run_of()).function / c,
     "MLP relu, labels": lambda c: solve(dmft.MLP(2, "relu", 1 / c), dmft.Dataset(X, c * Y), run_of(), samples=256, replicas=2).function / c,
-    "MLP relu, inputs": lambda c: solve(
-        dmft.MLP(2, "relu", c**0.5), dmft.Dataset(c**0.5 * X, Y), run_of(0.1 / c), samples=256, replicas=2
-    ).function,
+    "MLP relu, inputs": lambda c: (
+        solve(dmft.MLP(2, "relu", c**0.5), dmft.Dataset(c**0.5 * X, Y), run_of(0.1 / c), samples=256, replicas=2).function
+    ),
     "MLP lazy, inputs": lambda c: solve(dmft.MLP(2, "relu"), dmft.Dataset(c**0.5 * X, Y), run_of(0.1 / c), method="ntk").function,
     "networks of MLP, inputs": lambda c: simulate(dmft.MLP(2, "relu", c**0.5), dmft.Dataset(c**0.5 * X, Y), run_of(0.1 / c)).function,
     "networks of MLP, labels": lambda c: simulate(dmft.MLP(2, "tanh", 1 / c), dmft.Dataset(X, c * Y), run_of()).function / c,
-    "ShallowNet MF, inputs": lambda c: solve(
-        dmft.ShallowNet("-1", "1", sigma=0.1 / c), dmft.Dataset(c * X, Y), run_of(0.5), samples=256
-    ).function,
+    "ShallowNet MF, inputs": lambda c: (
+        solve(dmft.ShallowNet("-1", "1", sigma=0.1 / c), dmft.Dataset(c * X, Y), run_of(0.5), samples=256).function
+    ),
     "ShallowNet NTK, inputs": lambda c: solve(dmft.ShallowNet("-1/2", "0", sigma=0.1 / c), dmft.Dataset(c * X, Y), run_of(0.5)).function,
-    "networks of ShallowNet, inputs": lambda c: simulate(
-        dmft.ShallowNet("-1/2", "0", sigma=0.1 / c), dmft.Dataset(c * X, Y), run_of(0.5)
-    ).function,
+    "networks of ShallowNet, inputs": lambda c: (
+        simulate(dmft.ShallowNet("-1/2", "0", sigma=0.1 / c), dmft.Dataset(c * X, Y), run_of(0.5)).function
+    ),
     "DeepNet NTK": lambda c: solve(dmft.DeepNet(2, "ntk"), dmft.Dataset(c**0.5 * X, c**0.5 * Y), run_of(0.1 / c)).function / c**0.5,
-    "networks of DeepNet NTK": lambda c: simulate(
-        dmft.DeepNet(2, "ntk"), dmft.Dataset(c**0.5 * X, c**0.5 * Y), run_of(0.1 / c)
-    ).function
-    / c**0.5,
-    "DeepLinear, labels": lambda c: solve(
-        dmft.DeepLinear(2, richness=c**-0.5), dmft.GaussianData(2.0, 0.3 * c**0.5, target_overlap=[[c]]), run_of(0.05)
-    ).test_loss
-    / c,
-    "DeepLinear, inputs": lambda c: solve(
-        dmft.DeepLinear(2, richness=c**0.5), dmft.StructuredData([c, 2 * c], [1 / c, 1 / c], sample_ratio=2.0), run_of(0.05 / c)
-    ).test_loss,
-    "networks of DeepLinear, inputs": lambda c: dmft.simulate(
-        dmft.DeepLinear(2, richness=c**0.5),
-        dmft.StructuredData([c, 2 * c], [1 / c, 1 / c], sample_ratio=2.0),
-        run_of(0.05 / c),
-        dim=16,
-        seeds=2,
-        progress=False,
-    ).test_loss,
+    "networks of DeepNet NTK": lambda c: (
+        simulate(dmft.DeepNet(2, "ntk"), dmft.Dataset(c**0.5 * X, c**0.5 * Y), run_of(0.1 / c)).function / c**0.5
+    ),
+    "DeepLinear, labels": lambda c: (
+        solve(dmft.DeepLinear(2, richness=c**-0.5), dmft.GaussianData(2.0, 0.3 * c**0.5, target_overlap=[[c]]), run_of(0.05)).test_loss / c
+    ),
+    "DeepLinear, inputs": lambda c: (
+        solve(
+            dmft.DeepLinear(2, richness=c**0.5), dmft.StructuredData([c, 2 * c], [1 / c, 1 / c], sample_ratio=2.0), run_of(0.05 / c)
+        ).test_loss
+    ),
+    "networks of DeepLinear, inputs": lambda c: (
+        dmft.simulate(
+            dmft.DeepLinear(2, richness=c**0.5),
+            dmft.StructuredData([c, 2 * c], [1 / c, 1 / c], sample_ratio=2.0),
+            run_of(0.05 / c),
+            dim=16,
+            seeds=2,
+            progress=False,
+        ).test_loss
+    ),
 }
 
 
@@ -173,7 +175,11 @@ def test_zero_inputs_leave_the_function_at_rest():
 
 def test_kernels_of_saturated_activations_are_refused_not_wrong():
     data = dmft.Dataset(1e3 * X, Y)
-    for net, options in ((dmft.DeepNet(2, "ntk", "tanh"), {}), (dmft.MLP(2, "tanh"), {"method": "ntk"}), (dmft.ShallowNet("-1/2", "0", "tanh"), {})):
+    for net, options in (
+        (dmft.DeepNet(2, "ntk", "tanh"), {}),
+        (dmft.MLP(2, "tanh"), {"method": "ntk"}),
+        (dmft.ShallowNet("-1/2", "0", "tanh"), {}),
+    ):
         with pytest.raises(ValueError, match="^x must be smaller: preactivations of standard deviation"):
             solve(net, data, run_of(), **options)
 

@@ -33,8 +33,8 @@ METHODS = {
 ADAPTS_TO_MEMORY = True
 LOSSES = ("mse", "logistic")
 TRACKED = (None, "kernels", "test kernels")
-#: Smallest error for which samples are searched: it takes some 10^10 of them.
-_SMALLEST_ERROR = 1e-5
+#: Smallest error for which samples are searched: it takes some 10^12 of them.
+_SMALLEST_ERROR = 1e-6
 
 
 def check(
