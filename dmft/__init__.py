@@ -47,6 +47,7 @@ _exports = {
     "StorageWarning": "errors",
     "EdgeOfStabilityWarning": "errors",
     "RestartWarning": "errors",
+    "ScaleWarning": "errors",
 }
 _modules = ("datasets", "limits", "plot", "figures")
 

@@ -123,6 +123,8 @@ class CoordinateCheck(Result):
         ValueError
             If there is no such row.
         """
+        checks.choice("signal", signal, tuple(dict.fromkeys(row.signal for row in self.rows)))
+        layer, step = checks.integer("layer", layer, 1), checks.integer("step", step, 0)
         found = [row for row in self.rows if (row.signal, row.layer, row.step) == (signal, layer, step)]
         if not found:
             raise ValueError(f"signal, layer, step must be those of a row; got {(signal, layer, step)!r}")
@@ -224,10 +226,7 @@ def coordinate_check(
 
 
 def _increasing(name, values, count, minimum):
-    try:
-        values = tuple(values)
-    except TypeError:
-        checks.fail(name, values, f"a sequence of at least {count} increasing integers >= {minimum}", TypeError)
+    values = checks.sequence(name, values, f"a sequence of at least {count} increasing integers >= {minimum}")
     values = tuple(checks.integer(f"{name}[{i}]", value, minimum) for i, value in enumerate(values))
     if len(values) < count or any(a >= b for a, b in zip(values, values[1:])):
         checks.fail(name, values, f"a sequence of at least {count} increasing integers >= {minimum}")

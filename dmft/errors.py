@@ -35,3 +35,7 @@ class EdgeOfStabilityWarning(UserWarning):
 
 class RestartWarning(UserWarning):
     """A trajectory that is continued is solved again from its first row, as its file does not hold the state of the march."""
+
+
+class ScaleWarning(UserWarning):
+    """Inputs are not of the size that the network takes, and training on them is useless; see `dmft.Dataset`."""

@@ -7,7 +7,7 @@ from contextlib import nullcontext
 
 import numpy as np
 
-from . import checks, machine
+from . import checks, input_scale, machine
 from .activations import Activation, MissingActivation
 from .errors import Interrupted, RestartWarning
 from .interruption import deferred
@@ -116,6 +116,11 @@ def solve(network, data, training, method="causal", *, progress=True, out=None, 
     Interrupted
         After Ctrl-C; its `result` is the trajectory of the finished rows, with `Status.INTERRUPTED`, and `out` holds it.
 
+    Warns
+    -----
+    ScaleWarning
+        If the result is useless because inputs are not of the size that the network takes; see `Dataset`.
+
     Notes
     -----
     Options of a `DeepLinear`, of method "fixed-point" only:
@@ -173,6 +178,7 @@ def solve(network, data, training, method="causal", *, progress=True, out=None, 
         rng : int, numpy.random.SeedSequence or numpy.random.Generator, default 0
         replicas : int, default 8
             Independent repetitions, whose mean is the result and whose spread its standard error; at least 6 for one to rely on.
+            A single one has none (inf).
         tolerance : float, default None
             Variance, relative to that of a field, that the growing bases of the kernels leave out; its bias is systematic, about 20
             times it. None: 1e-4, or 2e-2 mc_error if that is less. "fixed-point": largest relative change at the end; None: 1e-4 if
@@ -242,7 +248,9 @@ def solve(network, data, training, method="causal", *, progress=True, out=None, 
                 blocks = march(network, data, training, memory_limit, **options)
             else:
                 blocks = theory.whole(network, data, training, method, bar, **options)
-            return _run(blocks, bar, file, out)
+            trajectory = _run(blocks, bar, file, out)
+    input_scale.check(trajectory)
+    return trajectory
 
 
 def resume(path, *, steps, learning_rate=None, activation=None, progress=True, memory_limit=None):

@@ -52,6 +52,7 @@ from pathlib import Path
 
 import h5py
 
+from . import checks
 from . import file_content as content
 from .apart import apart, damage
 from .errors import StorageError, StorageWarning
@@ -215,12 +216,9 @@ def info(path):
 
 def _checked(path, name="path"):
     """The absolute path, links followed; a regular file, or nothing, is there."""
-    if not isinstance(path, (str, os.PathLike)):
-        raise TypeError(f"{name} must be a path (str or os.PathLike); got {path!r}")
-    if "\0" in str(path):
-        raise ValueError(f"{name} must be a path without null characters; got {str(path)!r}")
+    path = Path(checks.path(name, path))
     require_regular(path)
-    return Path(path).resolve()
+    return path.resolve()
 
 
 # ---- reading

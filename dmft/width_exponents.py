@@ -236,7 +236,7 @@ def width_exponents(
     level = checks.number("level", level, "a number between 0 and 0.5", lambda v: 0 < v < 0.5)
     predictions = _predictions(network, loss)
     if (widths is None) == (ensembles is None):
-        raise ValueError(f"either widths or ensembles must be given, and not both; got widths={widths!r}")
+        raise ValueError(f"either widths or ensembles must be given, and not both; got widths={checks.shown(widths)}")
     if ensembles is None:
         track = "kernels" if set(quantities) & set(KERNEL_QUANTITIES) else None
         widths, seeds, root = _checked_widths(widths), checks.integer("seeds", seeds, 2), checks.seed_sequence("rng", rng)
@@ -266,9 +266,11 @@ def _predictions(network, loss):
 def _checked_quantities(quantities):
     if quantities is None:
         return QUANTITIES
-    if isinstance(quantities, str) or not len(quantities):
-        checks.fail("quantities", quantities, "a non-empty sequence of " + ", ".join(map(repr, QUANTITIES)))
-    return tuple(dict.fromkeys(checks.choice(f"quantities[{i}]", name, QUANTITIES) for i, name in enumerate(quantities)))
+    allowed = "a non-empty sequence of " + ", ".join(map(repr, QUANTITIES))
+    given = checks.sequence("quantities", quantities, allowed)
+    if not given:
+        checks.fail("quantities", quantities, allowed)
+    return tuple(dict.fromkeys(checks.choice(f"quantities[{i}]", name, QUANTITIES) for i, name in enumerate(given)))
 
 
 def _checked_step(step, training):
@@ -280,10 +282,8 @@ def _checked_step(step, training):
 
 
 def _checked_widths(widths):
-    try:
-        widths = sorted(checks.integer(f"widths[{i}]", width, 1) for i, width in enumerate(widths))
-    except TypeError:
-        checks.fail("widths", widths, "a sequence of integers", TypeError)
+    given = checks.sequence("widths", widths, "a sequence of integers")
+    widths = sorted(checks.integer(f"widths[{i}]", width, 1) for i, width in enumerate(given))
     if len(set(widths)) < max(2, len(widths)):
         checks.fail("widths", widths, "two or more different widths")
     return widths

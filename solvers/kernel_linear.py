@@ -20,7 +20,7 @@ from .compiled import kernel_fast
 from .kernel_problem import errors_on_points
 from .memory_kernel import memory_kernel
 
-DIVERGED = 1e8
+DIVERGED = 1e140
 
 
 class LinearLayer(NamedTuple):

@@ -25,7 +25,8 @@ from .kernel_problem import errors_on_points
 from .sample_blocks import Basis, Innovations, NormalColumns, Stack, combine, contract, deposit
 
 BLOCK = 512
-DIVERGED = 1e8
+#: Of predictions, and squared of kernels: sums of their products are doubles.
+DIVERGED = 1e140
 
 
 class Step(NamedTuple):

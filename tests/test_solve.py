@@ -387,7 +387,7 @@ def test_interruption_before_any_row_has_no_result(method, monkeypatch):
 DIVERGENT = {
     "rich": (dmft.DeepLinear(2), dmft.GaussianData(1.5, 0.3), GD(0.6, 100)),
     "lazy": (dmft.DeepLinear(2, **LAZY), POPULATION, GD(0.7, 100)),
-    "at once": (dmft.DeepLinear(1), POPULATION, GD(1e200, 100)),
+    "at once": (dmft.DeepLinear(1), POPULATION, GD(1e50, 100)),
     "two outputs, online": (dmft.DeepLinear(2, outputs=2), POPULATION, SGD(0.6, 100)),
     "momentum": (dmft.DeepLinear(3), POPULATION, GD(0.3, 100, momentum=0.9)),
 }

@@ -424,7 +424,7 @@ BAD = {
         "y must be -1 or \\+1 for loss='logistic'",
     ),
     "samples": (lambda: solve(net_of("M2"), samples=10), ValueError, "samples must be an integer >= 16"),
-    "F0": (lambda: solve(net_of("N2"), initial_function=np.zeros(3)), ValueError, r"initial_function must have shape \(30,\)"),
+    "F0": (lambda: solve(net_of("N2"), initial_function=np.zeros(3)), ValueError, r"initial_function must be an array of shape \(30,\)"),
     "homogeneous": (lambda: solve(dmft.ShallowNet("-2", (1, 3), activation="tanh")), ValueError, r"must be homogeneous.* limit M\[aw\*\]2"),
     "pair": (lambda: dmft.ShallowNet("-1", (1, 2, 3)), ValueError, "q_eta must be one exponent or a pair"),
     "width": (lambda: solve(net_of("N2"), width=0), ValueError, "width must be an integer >= 1"),

@@ -59,8 +59,8 @@ def _checked_inputs(inputs, network, dim):
         raise ValueError(
             f"inputs must have as many labels per sample as the network has outputs = {network.outputs}; got {inputs.targets.shape[1]}"
         )
-    if dim not in (None, inputs.x.shape[1]):
-        raise ValueError(f"dim must be left out or equal to the {inputs.x.shape[1]} columns of inputs; got {dim!r}")
+    if dim is not None and checks.integer("dim", dim, 1) != inputs.x.shape[1]:
+        raise ValueError(f"dim must be left out or equal to the {inputs.x.shape[1]} columns of inputs; got {checks.shown(dim)}")
     return inputs.x.shape[1]
 
 

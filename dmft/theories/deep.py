@@ -15,13 +15,14 @@ import numpy as np
 from .. import checks, losses
 from ..activations import resolve
 from ..data import Dataset
+from ..divergence import Divergence
 from ..function_trajectory import FunctionTrajectory
 from ..machine import cores
 from ..parameterizations import parameterization
 from ..specification import check_type
 from ..threads import one_thread
 from ..training import GradientDescent, MinibatchSGD
-from .recording import DIVERGED, recorded, whole_systems
+from .recording import recorded, whole_systems
 
 #: Methods and their options.
 METHODS = {"causal": ("loss", "samples", "rng", "initial_function")}
@@ -173,9 +174,7 @@ def check(network, data, training, method="causal", loss="mse", samples=SAMPLES,
     if equations.initial not in ("gaussian process", "bias"):
         raise ValueError(f"initial_function must be None where the logits do not start at random; the limit is: {equations.name}")
     shapes = [(points, network.outputs)] + [(points,)] * (network.outputs == 1)
-    if np.shape(initial_function) not in shapes:
-        raise ValueError(f"initial_function must have shape {shapes[-1]}, samples and then test points; got {np.shape(initial_function)}")
-    checks.array("initial_function", initial_function, (None,) * np.ndim(initial_function))
+    checks.array("initial_function", initial_function, *shapes[::-1])
 
 
 def memory_estimate(network, data, training, method, loss="mse", samples=SAMPLES, rng=0, initial_function=None):
@@ -239,7 +238,7 @@ def march(network, data, training, start=None, loss="mse", samples=SAMPLES, rng=
     else:
         states = _kernel(network, data, training, equations, initial, chi)
     seen = initial if equations.initial in ("gaussian process", "bias") else None
-    shape = (len(data.points), network.outputs)[: 1 + (network.outputs > 1)]
+    shape = (len(data.points), *data.label_axes)
     seen, report = None if seen is None else seen.reshape(shape), {"limit": equations.name}
 
     def build(status, finished, arrays, elapsed):
@@ -248,7 +247,7 @@ def march(network, data, training, start=None, loss="mse", samples=SAMPLES, rng=
             network, data, training, status, finished, initial_function=seen, options=options, report=report | took, **arrays
         )
 
-    for trajectory in recorded(_rows(data, states, mean_loss, shape, report), training.steps + 1, build):
+    for trajectory in recorded(_rows(data, states, loss, mean_loss, shape, report), training.steps + 1, build):
         if start is None or trajectory.finished > start.finished:
             yield trajectory
 
@@ -315,16 +314,15 @@ def _features(network, data, training, equations, initial, chi, samples, seed):
         yield f, error, {"dropped variance": float(dropped)} if dropped else {}
 
 
-def _rows(data, states, mean_loss, shape, report):
+def _rows(data, states, loss, mean_loss, shape, report):
     """Rows of the trajectory, up to divergence; `report` is updated."""
-    samples = len(data.x)
-    test_targets = None if data.test_y is None else data.test_y.reshape(len(data.test_y), -1)
+    samples, test_targets, diverged = len(data.x), data.test_targets, Divergence(loss, data.targets)
     while True:
         try:
             f, error, more = next(states)
         except (StopIteration, FloatingPointError):
             return
-        if not np.all(np.abs(f) < DIVERGED):
+        if diverged(f):
             return
         report |= more
         row = {"function": f.reshape(shape), "function_error": np.broadcast_to(error, f.shape).reshape(shape)}

@@ -126,6 +126,7 @@ def _fixed_point(network, data, training, bar, window="auto", tolerance=1e-10, m
     except fixed_point.NoConvergence as failure:
         raise SolverError(str(failure)) from failure
     status = Status.COMPLETED if finished == training.steps + 1 else Status.DIVERGED
+    _clear(order, finished * network.outputs)
     residuals = [[sweeps.start, sweeps.rows, sweeps.residuals.tolist()] for sweeps in history]
     report = {"elapsed": time.perf_counter() - began, "residuals": residuals}
     return _trajectory(network, data, training, order, status, finished, "fixed-point", options, report)
@@ -142,9 +143,17 @@ def _reference(network, data, training):
         stable &= np.isfinite(np.diagonal(order.Ch[-1]).reshape(stated.rows, -1)).all(axis=1)
     finished = stated.rows if stable.all() else int(np.argmin(stable))
     order.test_loss[finished:] = order.train_loss[finished:] = np.inf
+    _clear(order, finished * network.outputs)
     status = Status.COMPLETED if finished == stated.rows else Status.DIVERGED
     report = {"elapsed": time.perf_counter() - began}
     return _trajectory(network, data, training, order, status, finished, "reference", {}, report)
+
+
+def _clear(order, done):
+    """Leave nothing in the rows of two-time matrices that are not exact, from `done` on."""
+    for name in KERNELS:
+        getattr(order, name)[..., done:, :] = 0.0
+        getattr(order, name)[..., done:] = 0.0
 
 
 def _trajectory(network, data, training, order, status, finished, method, options, report):

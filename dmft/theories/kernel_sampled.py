@@ -167,7 +167,7 @@ def _cut(dropped, tolerance):
 
 
 def _accuracy(error, bias=None):
-    text = "a single replica has no standard error" if math.isnan(error) else f"relative standard error {error:.1e}"
+    text = "a single replica has no standard error" if math.isinf(error) else f"relative standard error {error:.1e}"
     return text if bias is None else f"{text}, {f'bias about {bias:.1e}' if bias else 'no bias seen'}"
 
 

@@ -18,7 +18,7 @@ from ..data import Dataset
 from ..specification import check_type
 from ..training import GradientDescent
 from . import kernel_closed, kernel_sampled
-from .kernel_rows import recorded
+from .kernel_rows import divergence, recorded
 
 _SAMPLED = ("loss", "samples", "rng", "replicas", "tolerance", "track")
 #: Methods and their options.
@@ -35,6 +35,8 @@ ADAPTS_TO_MEMORY = True
 CONTINUES = False
 LOSSES = ("mse", "logistic")
 TRACKED = (None, "kernels", "test kernels")
+#: Smallest error for which samples are searched: it takes some 10^12 of them.
+_SMALLEST_ERROR = 1e-6
 
 
 def check(
@@ -79,7 +81,7 @@ def check(
     if checks.integer("replicas", replicas, 1) < 2 and mc_error is not None:
         raise ValueError("replicas must be at least 2 for mc_error, which is estimated from their spread; got 1")
     if mc_error is not None:
-        checks.number("mc_error", mc_error, "a number in (0, 1)", lambda v: 0 < v < 1)
+        checks.number("mc_error", mc_error, f"a number in [{_SMALLEST_ERROR:g}, 1)", lambda v: _SMALLEST_ERROR <= v < 1)
     _check_samples(network, data, samples, method)
     _check_times(preactivation_times, training, network)
     _check_method(network, training, method, activation)
@@ -108,9 +110,7 @@ def _check_samples(network, data, samples, method):
 
 
 def _check_times(times, training, network):
-    if np.ndim(times) != 1:
-        checks.fail("preactivation_times", times, "a sequence of steps")
-    for t in times:
+    for t in checks.sequence("preactivation_times", times, "a sequence of steps"):
         if checks.integer("preactivation_times", t, 0) > training.steps:
             checks.fail("preactivation_times", t, f"steps from 0 to {training.steps}")
     if len(times) and is_linear(network):
@@ -149,20 +149,20 @@ def is_linear(network):
     return resolve(network).negative_slope == 1.0
 
 
-def problem(network, data, training, loss):
-    """The `solvers.kernel_problem.KernelProblem` of a checked specification."""
+def problem(network, data, training, loss, gram=None):
+    """The `solvers.kernel_problem.KernelProblem` of a checked specification; its Gram matrix is computed if not given."""
     from solvers import kernel_problem
 
     errors = {"mse": kernel_problem.squared_error, "logistic": kernel_problem.logistic}[loss]
     return kernel_problem.KernelProblem(
-        gram=data.points @ data.points.T / data.x.shape[1],
+        gram=data.points @ data.points.T / data.x.shape[1] if gram is None else gram,
         errors=errors(data.targets),
         samples=len(data.x),
         outputs=network.outputs,
         layers=network.depth,
         activation=resolve(network),
         richness=network.richness,
-        rates=np.array(training.learning_rates),
+        rates=training.learning_rates,
         momentum=training.momentum,
         nesterov=training.nesterov,
         weight_decay=training.weight_decay,
@@ -178,7 +178,8 @@ def memory_estimate(network, data, training, method, **options):
     """
     from solvers import kernel_linear
 
-    stated, track = problem(network, data, training, options.get("loss", "mse")), options.get("track", "kernels")
+    sizes_only = np.broadcast_to(0.0, 2 * (len(data.points),))
+    stated, track = problem(network, data, training, options.get("loss", "mse"), sizes_only), options.get("track", "kernels")
     times, points, layers = stated.times, stated.points, stated.layers
     fields = (points if track == "test kernels" else stated.samples) * stated.outputs
     ranks, solver = (times * points, times * fields), 0
@@ -242,7 +243,7 @@ def whole(network, data, training, method, bar, **options):
         if method == "ntk":
             rows, arrays, report = kernel_closed.lazy_rows(stated, stored["track"]), {}, {}
         elif method == "perturbative":
-            (rows, arrays), report = kernel_closed.small_richness_rows(stated, stored["track"]), {}
+            (rows, arrays), report = kernel_closed.small_richness_rows(stated, stored["track"], divergence(network, data, stored["loss"])), {}
         else:
             report, arrays = {}, {}
             stored |= kernel_closed.fixed_point_options(is_linear(network), options)

@@ -4,11 +4,10 @@ import time
 
 import numpy as np
 
+from ..divergence import lost
 from ..trajectory import Status
 
 BLOCK_SECONDS = 0.2
-#: Normalised logits of this size count as infinite.
-DIVERGED = 1e100
 
 
 def whole_systems(samples, replicas):
@@ -43,6 +42,8 @@ def recorded(rows, count, build):
         if t + 1 == count or time.perf_counter() - shown > BLOCK_SECONDS:
             yield trajectory(Status.COMPLETED if t + 1 == count else Status.INTERRUPTED, t + 1)
             shown = time.perf_counter()
+    if t < 0:
+        raise lost()
     if t + 1 < count:
         yield trajectory(Status.DIVERGED, t + 1)
 
