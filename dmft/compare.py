@@ -54,6 +54,9 @@ def compare(trajectory, ensemble, *, dims=None, level=0.01, progress=True, worke
     ValueError, TypeError
         If the arguments are no fit, above all if trajectory and ensemble are of different problems; the message names what differs.
 
+    Interrupted
+        After Ctrl-C; its `result` is a list of what was simulated or solved here by then. Ensembles of it can be given as `ensemble`.
+
     Warns
     -----
     EdgeOfStabilityWarning
@@ -76,7 +79,7 @@ def compare(trajectory, ensemble, *, dims=None, level=0.01, progress=True, worke
     if isinstance(trajectory, FunctionTrajectory):
         if dims is not None:
             raise ValueError(
-                f"dims must be None for networks on a data set, whose sizes are widths: give ensembles of several widths; got {dims!r}"
+                f"dims must be None for networks on a data set, whose sizes are widths: give ensembles of several widths; got {checks.shown(dims)}"
             )
         return functions.compare(trajectory, ensembles, level, checks.flag("progress", progress))
     return linear.compare(trajectory, ensembles, dims, level, progress, workers)

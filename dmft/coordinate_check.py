@@ -11,6 +11,7 @@ import numpy as np
 from derivations.printed import Printed
 
 from . import checks
+from .interruption import collected
 from .networks import DeepNet
 from .result import Result
 from .simulate import simulate
@@ -122,6 +123,8 @@ class CoordinateCheck(Result):
         ValueError
             If there is no such row.
         """
+        checks.choice("signal", signal, tuple(dict.fromkeys(row.signal for row in self.rows)))
+        layer, step = checks.integer("layer", layer, 1), checks.integer("step", step, 0)
         found = [row for row in self.rows if (row.signal, row.layer, row.step) == (signal, layer, step)]
         if not found:
             raise ValueError(f"signal, layer, step must be those of a row; got {(signal, layer, step)!r}")
@@ -191,6 +194,8 @@ def coordinate_check(
     ------
     ValueError, TypeError
         Before any work, naming the argument.
+    Interrupted
+        After Ctrl-C; its `result` is the list of the ensembles by then.
 
     Examples
     --------
@@ -213,19 +218,15 @@ def coordinate_check(
     root = checks.seed_sequence("rng", rng)
     streams = [np.random.SeedSequence(root.entropy, spawn_key=(*root.spawn_key, width)) for width in widths]
     options = {"seeds": seeds, "loss": loss, "track": "coordinates", "progress": progress, "workers": workers}
-    coordinates = [
-        simulate(network, data, training, width=width, rng=stream, **options).coordinates for width, stream in zip(widths, streams)
-    ]
-    sizes = _named(np.array(coordinates), network.depth, steps)
+    simulated = (simulate(network, data, training, width=width, rng=stream, **options) for width, stream in zip(widths, streams))
+    ensembles = collected(simulated, "the ensembles by then, one of each width, are the result of this exception")
+    sizes = _named(np.array([ensemble.coordinates for ensemble in ensembles]), network.depth, steps)
     derived = _covered(network.abc.analyze(_analyzed(network)).exponents, network.depth)
     return CoordinateCheck(network, data, training, loss, widths, seeds, sizes, judge(sizes, widths, derived, threshold), threshold)
 
 
 def _increasing(name, values, count, minimum):
-    try:
-        values = tuple(values)
-    except TypeError:
-        checks.fail(name, values, f"a sequence of at least {count} increasing integers >= {minimum}", TypeError)
+    values = checks.sequence(name, values, f"a sequence of at least {count} increasing integers >= {minimum}")
     values = tuple(checks.integer(f"{name}[{i}]", value, minimum) for i, value in enumerate(values))
     if len(values) < count or any(a >= b for a, b in zip(values, values[1:])):
         checks.fail(name, values, f"a sequence of at least {count} increasing integers >= {minimum}")

@@ -19,6 +19,7 @@ from . import checks
 from .comparisons.judgement import AGREES, CANNOT_TELL, DIFFERS
 from .comparisons.rows import Row, judged
 from .ensemble import FunctionEnsemble
+from .interruption import collected
 from .networks import ShallowNet
 from .result import Result
 from .shallow_scaling import exponent, refuse_unstable, scaling
@@ -210,6 +211,8 @@ def width_exponents(
     ------
     ValueError, TypeError
         Before any work, naming the argument.
+    Interrupted
+        After Ctrl-C; its `result` is the list of the ensembles by then.
 
     Notes
     -----
@@ -233,13 +236,14 @@ def width_exponents(
     level = checks.number("level", level, "a number between 0 and 0.5", lambda v: 0 < v < 0.5)
     predictions = _predictions(network, loss)
     if (widths is None) == (ensembles is None):
-        raise ValueError(f"either widths or ensembles must be given, and not both; got widths={widths!r}")
+        raise ValueError(f"either widths or ensembles must be given, and not both; got widths={checks.shown(widths)}")
     if ensembles is None:
         track = "kernels" if set(quantities) & set(KERNEL_QUANTITIES) else None
         widths, seeds, root = _checked_widths(widths), checks.integer("seeds", seeds, 2), checks.seed_sequence("rng", rng)
         streams = [np.random.SeedSequence(root.entropy, spawn_key=(*root.spawn_key, width)) for width in widths]
         options = {"seeds": seeds, "progress": progress, "workers": workers, "loss": loss, "track": track}
-        ensembles = (simulate(network, data, training, width=w, rng=stream, **options) for w, stream in zip(widths, streams))
+        simulated = (simulate(network, data, training, width=w, rng=stream, **options) for w, stream in zip(widths, streams))
+        ensembles = collected(simulated, "the ensembles by then are the result of this exception; width_exponents takes them as `ensembles`")
     else:
         ensembles = sorted(_checked_ensembles(ensembles, network, data, training, loss, quantities), key=lambda e: e.width)
     measured = {e.width: _measured(e, quantities, step) for e in ensembles}
@@ -262,9 +266,11 @@ def _predictions(network, loss):
 def _checked_quantities(quantities):
     if quantities is None:
         return QUANTITIES
-    if isinstance(quantities, str) or not len(quantities):
-        checks.fail("quantities", quantities, "a non-empty sequence of " + ", ".join(map(repr, QUANTITIES)))
-    return tuple(dict.fromkeys(checks.choice(f"quantities[{i}]", name, QUANTITIES) for i, name in enumerate(quantities)))
+    allowed = "a non-empty sequence of " + ", ".join(map(repr, QUANTITIES))
+    given = checks.sequence("quantities", quantities, allowed)
+    if not given:
+        checks.fail("quantities", quantities, allowed)
+    return tuple(dict.fromkeys(checks.choice(f"quantities[{i}]", name, QUANTITIES) for i, name in enumerate(given)))
 
 
 def _checked_step(step, training):
@@ -276,10 +282,8 @@ def _checked_step(step, training):
 
 
 def _checked_widths(widths):
-    try:
-        widths = sorted(checks.integer(f"widths[{i}]", width, 1) for i, width in enumerate(widths))
-    except TypeError:
-        checks.fail("widths", widths, "a sequence of integers", TypeError)
+    given = checks.sequence("widths", widths, "a sequence of integers")
+    widths = sorted(checks.integer(f"widths[{i}]", width, 1) for i, width in enumerate(given))
     if len(set(widths)) < max(2, len(widths)):
         checks.fail("widths", widths, "two or more different widths")
     return widths

@@ -27,6 +27,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from .. import losses
+from ..interruption import collected
 from ..networks import DeepNet, ShallowNet
 from ..shallow_scaling import exponent, scaling
 from ..solve import solve
@@ -272,9 +273,8 @@ def _theories(trajectory, ensembles, progress):
     if trajectory.initial_function is None:
         return [[trajectory] * e.seeds for e in ensembles], 0
     networks = [(e, function) for e in ensembles for function in e.initial_function]
-    problem = trajectory.network, trajectory.data, trajectory.training
-    solved = {e.width: [] for e in ensembles}
-    for i, (e, function) in enumerate(tqdm(networks, desc="theory of each network", disable=not progress, leave=False)):
+
+    def own_theory(i, e, function):
         particles = np.random.SeedSequence(trajectory.options["rng"], spawn_key=(i,))
         own = {"initial_function": function, "rng": particles}
         if getattr(e, "tangent_grams", None) is None:
@@ -282,8 +282,12 @@ def _theories(trajectory, ensembles, progress):
         if trajectory.options.get("width") is not None:
             own["width"] = e.width
         options = trajectory.options | {name: value for name, value in own.items() if name in trajectory.options}
-        solved[e.width].append(solve(*problem, progress=False, **options))
-    return list(solved.values()), len(networks)
+        return solve(trajectory.network, trajectory.data, trajectory.training, progress=False, **options)
+
+    bar = tqdm(networks, desc="theory of each network", disable=not progress, leave=False)
+    solved = collected((own_theory(i, *network) for i, network in enumerate(bar)), "the theories of single networks by then are the result")
+    ends = np.cumsum([e.seeds for e in ensembles])
+    return [solved[end - e.seeds : end] for end, e in zip(ends, ensembles)], len(networks)
 
 
 def _flat(function, axes):

@@ -14,6 +14,7 @@ import numpy as np
 
 from .. import checks
 from ..errors import EdgeOfStabilityWarning
+from ..interruption import keeping
 from ..result import Result
 from ..simulate import simulate
 from ..solve import solve
@@ -163,12 +164,13 @@ class Verdict(Judgement):
 def compare(trajectory, ensembles, dims, level, progress, workers):
     """The `Verdict` of checked arguments, as in `dmft.compare`."""
     dims = _checked_dims(dims, ensembles)
-    for dim in dims:
-        seeds = ensembles[0].seeds * max(1, round(ensembles[0].dim / dim))
-        stream = np.random.SeedSequence(dim, spawn_key=(1,))
-        problem = trajectory.network, trajectory.data, trajectory.training
-        ensembles.append(simulate(*problem, dim=dim, seeds=seeds, rng=stream, progress=progress, workers=workers))
-    edge = trajectory.status is not Status.DIVERGED and near_edge(trajectory.network, trajectory.data, trajectory.training)
+    with keeping(ensembles, "the ensembles by then, of all sizes, are the result of this exception; compare takes them as `ensemble`"):
+        for dim in dims:
+            seeds = ensembles[0].seeds * max(1, round(ensembles[0].dim / dim))
+            stream = np.random.SeedSequence(dim, spawn_key=(1,))
+            problem = trajectory.network, trajectory.data, trajectory.training
+            ensembles.append(simulate(*problem, dim=dim, seeds=seeds, rng=stream, progress=progress, workers=workers))
+        edge = trajectory.status is not Status.DIVERGED and near_edge(trajectory.network, trajectory.data, trajectory.training)
     if edge:
         warnings.warn(
             f"the theory is unstable at {EDGE_FACTOR:g} times this learning rate: so near the edge of stability finite networks approach "

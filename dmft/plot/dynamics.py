@@ -9,12 +9,12 @@ from ..comparisons.judgement import RESOLUTION
 from ..curves import losses, selection
 from ..ensemble import Ensemble
 from ..kernel_trajectory import KernelTrajectory
-from ..linear_trajectory import LAYERED, LinearTrajectory
+from ..linear_trajectory import CORRELATIONS, LAYERED, LinearTrajectory
 from ..specification import check_type
 from ..trajectory import Trajectory
 from . import evolution
 from .heat_maps import colour_scales, two_time_map
-from .style import BY_NAME, MARKERS, STYLE, TEST, TRAIN
+from .style import BY_NAME, MARKERS, STYLE, TEST, TRAIN, axis, several_axes
 from .ticks import log_axis
 
 _FAINT_SEEDS = 16
@@ -57,10 +57,9 @@ def loss(trajectory=None, ensemble=None, ax=None, which=None):
             check_type(name, value, (kind,))
     names = [losses(result) for result in (trajectory, ensemble) if result is not None]
     if which is None:
-        which = [name for name in BY_NAME if all(name in known for known in names)]
-    which = (which,) if isinstance(which, str) else tuple(which)
-    for name in which:
-        checks.choice("which", name, tuple(BY_NAME))
+        which = tuple(name for name in BY_NAME if all(name in known for known in names))
+    else:
+        which = checks.names("which", which, tuple(BY_NAME))
     if not which or any(name not in known for known in names for name in which):
         raise ValueError(
             f"which must name losses that exist, {' and '.join(', '.join(known) or 'none' for known in names)}; "
@@ -69,7 +68,7 @@ def loss(trajectory=None, ensemble=None, ax=None, which=None):
             "solve with width=, or draw dmft.plot.logits or dmft.plot.predictions"
         )
     with plt.style.context(STYLE):
-        ax = plt.subplots()[1] if ax is None else ax
+        ax = axis(ax)
         for name in which:
             if ensemble is not None:
                 _draw_ensemble(ax, ensemble, name)
@@ -148,7 +147,7 @@ def kernels(trajectory, ensemble=None, names=None, axes=None):
     check_type("trajectory", trajectory, (LinearTrajectory, KernelTrajectory))
     if names is None:
         names = evolution.NAMES if isinstance(trajectory, KernelTrajectory) else ("h", "g")
-    names = (names,) if isinstance(names, str) else tuple(names)
+    names = checks.names("names", names, evolution.NAMES if isinstance(trajectory, KernelTrajectory) else tuple(CORRELATIONS))
     if isinstance(trajectory, KernelTrajectory):
         return evolution.kernels(trajectory, ensemble, names, axes)
     if ensemble is not None:
@@ -161,9 +160,7 @@ def kernels(trajectory, ensemble=None, names=None, axes=None):
     with plt.style.context(STYLE):
         if axes is None:
             axes = _grid(maps, names)
-        axes = np.atleast_1d(np.asarray(axes, dtype=object)).ravel()
-        if len(axes) != len(maps):
-            raise ValueError(f"axes must hold {len(maps)} axes, one per map; got {len(axes)}")
+        axes = several_axes(axes, len(maps), "one per map")
         scales = {name: colour_scales([[c] for (of, _), c in zip(maps, correlations) if of == name]) for name in names}
         for ax, (name, layer), correlation in zip(axes, maps, correlations):
             two_time_map(ax, correlation, trajectory.times, _symbol(name, layer), scales[name].pop(0))
@@ -214,7 +211,7 @@ def zscores(verdict, ax=None):
     curves = {"test loss": (TEST, "zscores"), "train loss": (TRAIN, "train_zscores")}
     curves = {"function, amplitude": (TEST, "zscores")} if isinstance(verdict, FunctionVerdict) else curves
     with plt.style.context(STYLE):
-        ax = plt.subplots(figsize=(3.6, 2.2))[1] if ax is None else ax
+        ax = axis(ax, figsize=(3.6, 2.2))
         ax.axhline(0.0, color="0.6", linewidth=0.7)
         for label, (color, name) in curves.items():
             values = getattr(verdict, name)
