@@ -59,4 +59,5 @@ def fitted(sizes, widths, corrections=TYPICAL):
     plain, weights = (np.linalg.pinv(rows)[0, : len(widths)] for rows in (terms[:, :2], np.concatenate((terms, ridge))))
     parts = weights**2 * variances
     degrees = np.sum(parts) ** 2 / max(np.sum(parts**2 / (seeds - 1)), np.finfo(float).tiny)
-    return WidthPower(float(weights @ means), math.sqrt(np.sum(parts)), float(degrees), float(np.linalg.norm(weights @ terms[:, 2:])), float(plain @ means))
+    unknown = np.linalg.norm(weights @ terms[:, 2:])
+    return WidthPower(float(weights @ means), math.sqrt(np.sum(parts)), float(degrees), float(unknown), float(plain @ means))

@@ -70,7 +70,8 @@ def test_rows_are_those_of_the_losses_at_three_times_and_along_their_change():
     relative = simulated.train_loss[:, 20] / TRAJECTORY.train_loss[20] - 1
     assert row.deviation == pytest.approx(relative.mean()) and row.z == pytest.approx(verdict.train_zscores[20])
     assert row.standard_error == pytest.approx(relative.std(ddof=1) / np.sqrt(20)) and row.degrees == pytest.approx(19)
-    assert row.bias == pytest.approx((simulated.train_loss[:, 20].std(ddof=1) ** 2 / simulated.train_loss[:, 20].mean()) / TRAJECTORY.train_loss[20])
+    losses = simulated.train_loss[:, 20]
+    assert row.bias == pytest.approx(losses.var(ddof=1) / losses.mean() / TRAJECTORY.train_loss[20])
     change = TRAJECTORY.test_loss - TRAJECTORY.test_loss[0]
     along = (simulated.test_loss - TRAJECTORY.test_loss) @ change / (change @ change)
     assert verdict.row("test loss, change").deviation == pytest.approx(along.mean())

@@ -46,7 +46,8 @@ def test_networks_agree_with_kernel_evolution(name, solved, simulated):
     assert [row.name for row in verdict.table] == [*FUNCTION, *(k + what for k in kernels for what in ("", ", change"))]
     assert [row.name for row in verdict.table if row.decides] == ["function, amplitude", "train loss, t = 8"]
     assert verdict.zscores.shape == (9,) and np.all(np.isfinite(verdict.zscores))
-    for part in ("the same for all networks", f"{8 + 2 * len(kernels)} rows", "gradient kernel 1, change", "width^-1, bounded by the spread"):
+    rows = f"{8 + 2 * len(kernels)} rows"
+    for part in ("the same for all networks", rows, "gradient kernel 1, change", "width^-1, bounded by the spread"):
         assert part in str(verdict)
     assert max(map(len, str(verdict).splitlines())) <= 110 and max(map(len, verdict.table_lines())) <= 100
 

@@ -188,7 +188,7 @@ def _function_rows(groups, times, moves, common):
 
 
 def _along(name, groups, times, common, directions=None, norm=None, **flags):
-    """Row of the residuals at some times along directions, by default those of the theory's change, over `norm`, by default their square."""
+    """Row of the residuals at some times along directions, by default those of the amplitude, over `norm`, by default their square."""
     directions = [g.direction[:, times] for g in groups] if directions is None else directions
     norm = _square(directions[0]) if norm is None else norm
     samples = [np.sum(g.residual[:, times] * d, axis=(1, 2)) / norm for g, d in zip(groups, directions)]

@@ -62,7 +62,8 @@ class Judgement(Result):
         if not blind:
             return "Theory and networks: cannot tell, there is nothing to compare"
         seen = ", ".join(f"{row.name} from {_percent(row.detectable, '')}" for row in blind)
-        return f"Theory and networks: cannot tell, a deviation of {RESOLUTION:.0%} would not be seen\n  seen is    {seen}; {self._remedy(blind)}"
+        missed = f"a deviation of {RESOLUTION:.0%} would not be seen\n  seen is    {seen}; {self._remedy(blind)}"
+        return f"Theory and networks: cannot tell, {missed}"
 
     def _remedy(self, blind):
         if self.seeds_needed is not None:

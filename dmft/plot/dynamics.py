@@ -219,7 +219,7 @@ def zscores(verdict, ax=None):
         deciding = [row for row in verdict.table if row.decides]
         if deciding:
             limit = max(row.critical for row in deciding)
-            ax.plot(*np.array([[0, -limit], [1, -limit], [np.nan, 0], [0, limit], [1, limit]]).T, transform=ax.get_yaxis_transform(), **_LIMIT)
+            ax.plot([0, 1, np.nan, 0, 1], [-limit, -limit, np.nan, limit, limit], transform=ax.get_yaxis_transform(), **_LIMIT)
             ax.set_ylim(*(side * max(1.15 * limit, *np.abs(ax.get_ylim())) for side in (-1, 1)))
         ax.set_xlabel("gradient step $t$")
         ax.set_ylabel("(networks − theory) / s.e.")
