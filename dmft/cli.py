@@ -14,7 +14,7 @@ from rich.markup import escape
 
 import dmft
 
-from . import problem, terminal
+from . import checks, problem, terminal
 from .curves import function_name, losses, root_mean_square, selection
 from .errors import SolverError, StorageError
 from .figure_files import require_folder, require_writable
@@ -133,6 +133,8 @@ def compare(
             raise ValueError(f"files must be one problem, or a trajectory and networks; got {', '.join(map(str, files))}")
         stated, out = problem.read(file, _parsed(changes)), out or _beside(Path(file.name))
         further, written = stated.compare, [_solved_file(file, stated), out]
+        if written[0].resolve() == out.resolve():
+            raise ValueError(f"out must be another file than that of the trajectory, {written[0]}")
         for path, kind in zip(written, (dmft.Trajectory, dmft.Ensemble)):
             _require_free(path, overwrite, kind)
         _check_solve(stated)
@@ -337,7 +339,7 @@ def _beside(file):
 
 def _solved_file(file, stated):
     """Where the trajectory of a problem is stored."""
-    return Path(stated.solve.get("out", f"{file.stem}.h5"))
+    return Path(checks.text("out", stated.solve.get("out", f"{file.stem}.h5")))
 
 
 def _require_free(path, overwrite, kind):

@@ -5,7 +5,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from . import checks
+from . import checks, curves
 from .trajectory import Stored, Trajectory
 
 
@@ -92,7 +92,8 @@ class FunctionTrajectory(Trajectory):
     def summary(self):
         last = min(self.finished, self.rows) - 1
         size, error = np.abs(self.predictions[[0, last]]).reshape(2, -1).mean(axis=1), self.standard_error[last].mean()
-        lines = [f"logits     mean size {size[0]:.4g} -> {size[1]:.4g}" + (f", Monte Carlo error {error:.2g}" if error else "")]
+        name = curves.function_name(self.options["loss"])
+        lines = [f"{name:10} mean size {size[0]:.4g} -> {size[1]:.4g}" + (f", Monte Carlo error {error:.2g}" if error else "")]
         for name, loss in (("train loss", self.train_loss), ("test loss ", self.test_loss)):
             if loss is not None:
                 lines.append(f"{name} {loss[0]:.6g} -> {loss[last]:.6g}")

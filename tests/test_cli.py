@@ -218,6 +218,10 @@ MISUSED = {
 def test_what_compare_cannot_do_is_refused_by_name(folder, call):
     call("solve", "run.toml")
     call("simulate", "run.toml", "--out", "20.h5")
+    status, _, error = call("compare", "run.toml", "--out", "run.h5", "--overwrite")
+    assert status == 2 and error == "dmft: out must be another file than that of the trajectory, run.h5\n"
+    status, _, error = call("solve", "run.toml", "--set", "solve.out=3")
+    assert status == 2 and error == "dmft: out must be a string; got 3\n"
     for arguments, message in MISUSED.values():
         status, text, error = call("compare", *arguments)
         assert (status, text) == (2, "") and error.startswith(f"dmft: {message}") and error.count("\n") == 1

@@ -397,6 +397,7 @@ def test_outputs_are_named_by_the_loss(evolution, function, functions):
     squares = dmft.solve(dmft.ShallowNet.mean_field(), DIGITS, SHALLOW_RUN, loss="mse", samples=64, progress=False)
     assert dmft.plot.predictions(squares).get_ylabel().startswith("normalised predictions")
     assert dmft.plot.logits(squares).get_ylabel() == "root mean square of predictions"
+    assert "\n  logits     mean size" in str(function) and "\n  predictions mean size" in str(squares)
     logistic = dmft.solve(*EVOLUTION, loss="logistic", samples=128, progress=False)
     assert dmft.plot.overview(logistic).axes[1].get_ylabel() == "logits"
 

@@ -49,8 +49,7 @@ def _alignments(networks, kernel):
     n = networks.seeds
 
     def of(average):
-        arrays = {name: average(getattr(networks, name)) for name in ("feature_kernels", "gradient_kernels")}
-        return replace(networks, **arrays).alignment(kernel)
+        return replace(networks, **{name: average(array) for name, array in networks.arrays().items()}).alignment(kernel)
 
     whole, others = of(lambda k: k.mean(axis=0, keepdims=True)), of(lambda k: (k.sum(axis=0) - k) / (n - 1))
     return n * whole - (n - 1) * others
