@@ -8,7 +8,6 @@ import time
 from typing import NamedTuple
 
 import numpy as np
-from numba import get_num_threads, njit, prange
 from scipy.linalg import solve_triangular
 
 from . import history
@@ -18,11 +17,8 @@ from .linear_problem import OrderParameters
 from .two_field import Rows, Source, TwoField, backward, correlate, empty_rows, forward
 
 BLOCK_ROWS = 64
-#: In marches of at least `_LONG` rows two threads are tried from row `_PARALLEL_ROWS` on, for a few rows, if they start within
-#: `_LAUNCH` seconds. They are kept if a row then takes less than the share `_PAYS` of the time on one thread, until a row takes
-#: `_SLOWED` times as long as before; else they are tried again after half as many rows more.
-_LONG, _PARALLEL_ROWS, _LAUNCH, _TRIAL_ROWS, _PAYS, _SLOWED = 400, 192, 5e-5, 24, 0.9, 2.0
-_THREADED_ROWS = 32
+#: About how long rows are computed at a stretch, as an interrupt waits for it; a row at least, a block at most.
+_SECONDS = 0.25
 
 
 class March(NamedTuple):
@@ -100,11 +96,11 @@ def start(problem):
     )
 
 
-def _work(problem, parallel):
+def _work(problem):
     outputs = problem.outputs
     n = problem.rows * outputs
     return Work(
-        empty_rows(outputs, n, parallel),
+        empty_rows(outputs, n),
         *np.zeros((3, outputs, n)),
         np.repeat(problem.decay, outputs),
         np.ones(n),
@@ -300,26 +296,8 @@ def _march_rows(problem, state, work, first, last):
     return last
 
 
-@njit(cache=True, parallel=True)
-def _wake(calls):
-    for i in prange(len(calls)):
-        calls[i] += 1
-
-
-def _threads_are_free(launches=4):
-    """Whether two threads start at once, as they do not where other work keeps the processors busy."""
-    calls = np.zeros(2)
-    _wake(calls)
-    began = time.perf_counter()
-    for _ in range(launches):
-        _wake(calls)
-    return time.perf_counter() - began < launches * _LAUNCH
-
-
 def march(problem, state=None, done=0):
     """March in blocks of rows, from an empty state or from a `restore`d one.
-
-    Long rows are tried on two threads and stay there for as long as that pays; on a busy machine it does not.
 
     Yields
     ------
@@ -330,22 +308,12 @@ def march(problem, state=None, done=0):
         Whether the training diverges at row `done`; the last block then.
     """
     state = start(problem) if state is None else state
-    serial, parallel = _work(problem, False), _work(problem, True)
-    # get_num_threads also starts numba's threading layer, without which parallel kernels from the disk cache crash.
-    threads, trial = False, _PARALLEL_ROWS if get_num_threads() > 1 and problem.rows >= _LONG else problem.rows
-    diverged, allowed = False, np.inf
+    work, affordable, diverged = _work(problem), BLOCK_ROWS, False
     while done < problem.rows and not diverged:
-        first, rows = done, _THREADED_ROWS if threads else BLOCK_ROWS
-        if not threads and first >= trial:
-            threads, rows, trial = _threads_are_free(), _TRIAL_ROWS, max(3 * first // 2, 1)
-        stop = min(first + rows, first - first % BLOCK_ROWS + BLOCK_ROWS, problem.rows)
-        began = time.perf_counter()
-        done = _march_rows(problem, state, parallel if threads else serial, first, stop)
-        seconds = (time.perf_counter() - began) / ((stop - first) * (first + stop) ** 2)
-        if threads:
-            threads, allowed = seconds < allowed, _SLOWED * seconds
-        else:
-            allowed = _PAYS * seconds
+        rows = max(1, min(affordable, BLOCK_ROWS - done % BLOCK_ROWS, problem.rows - done))
+        stop, began = done + rows, time.perf_counter()
+        done = _march_rows(problem, state, work, done, stop)
+        affordable = int(rows * _SECONDS / (time.perf_counter() - began))
         diverged = done < stop
         if diverged:
             state.losses[:, done:] = np.inf

@@ -15,9 +15,8 @@ the `coupling` c in front of every product of two of them. With several outputs 
 from typing import NamedTuple
 
 import numpy as np
-from numba import prange
 
-from .compiled import inner, inner_parallel
+from .compiled import inner
 from .history import clear, left, right, symmetric, write
 
 
@@ -66,8 +65,6 @@ class Rows(NamedTuple):
         The resulting rows of Rg and G, or of H and Rh.
     sources, products : ndarray (2, outputs, n)
         Scratch.
-    parallel : bool
-        Whether the two halves of each product run on two threads.
     """
 
     kernel: np.ndarray
@@ -75,12 +72,11 @@ class Rows(NamedTuple):
     responses: np.ndarray
     sources: np.ndarray
     products: np.ndarray
-    parallel: bool
 
 
-def empty_rows(outputs, n, parallel):
+def empty_rows(outputs, n):
     """`Rows` of zeros."""
-    return Rows(np.zeros((outputs, n)), np.zeros((outputs, n)), *np.zeros((3, 2, outputs, n)), parallel)
+    return Rows(np.zeros((outputs, n)), np.zeros((outputs, n)), *np.zeros((3, 2, outputs, n)))
 
 
 @inner
@@ -142,39 +138,18 @@ def correlate(history, response, row, source, p, scratch, out):
     right(history, response, scratch, p, out)
 
 
-@inner_parallel
-def _respond_parallel(history, first, second, p, rows):
-    for i in prange(2):
-        left(history, first if i == 0 else second, rows.kernel, p, rows.responses[i])
-
-
-@inner_parallel
-def _correlate_parallel(history, first, second, a, b, p, rows):
-    for i in prange(2):
-        if i == 0:
-            correlate(history, first, rows.responses[0], a, p, rows.sources[0], rows.products[0])
-        else:
-            correlate(history, second, rows.responses[1], b, p, rows.sources[1], rows.products[1])
-
-
 @inner
 def _respond(history, first, second, p, rows):
     """rows.responses = kernel times two response matrices."""
-    if rows.parallel:
-        _respond_parallel(history, first, second, p, rows)
-    else:
-        left(history, first, rows.kernel, p, rows.responses[0])
-        left(history, second, rows.kernel, p, rows.responses[1])
+    left(history, first, rows.kernel, p, rows.responses[0])
+    left(history, second, rows.kernel, p, rows.responses[1])
 
 
 @inner
 def _correlate(history, first, second, a, b, scale_a, scale_b, p, rows):
     """rows.correlation = scale_a (responses[0] Ca) R_first^T + scale_b (responses[1] Cb) R_second^T."""
-    if rows.parallel:
-        _correlate_parallel(history, first, second, a, b, p, rows)
-    else:
-        correlate(history, first, rows.responses[0], a, p, rows.sources[0], rows.products[0])
-        correlate(history, second, rows.responses[1], b, p, rows.sources[1], rows.products[1])
+    correlate(history, first, rows.responses[0], a, p, rows.sources[0], rows.products[0])
+    correlate(history, second, rows.responses[1], b, p, rows.sources[1], rows.products[1])
     for c in range(rows.correlation.shape[0]):
         for s in range(p):
             rows.correlation[c, s] = scale_a * rows.products[0, c, s] + scale_b * rows.products[1, c, s]

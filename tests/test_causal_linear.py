@@ -3,7 +3,6 @@
 import math
 import warnings
 
-import numba
 import numpy as np
 import pytest
 
@@ -70,23 +69,6 @@ def compressing(monkeypatch):
     monkeypatch.setattr(history, "_BLOCK", 8)
 
 
-@pytest.fixture
-def threads(monkeypatch):
-    """Two threads from the first row on; the list says of every block whether it used them."""
-    if numba.get_num_threads() < 2:
-        pytest.skip("one thread only")
-    used, march_rows = [], causal_linear._march_rows
-    for name, value in {"_LONG": 0, "_PARALLEL_ROWS": 0, "_TRIAL_ROWS": 8, "_LAUNCH": np.inf, "_PAYS": np.inf, "_SLOWED": np.inf}.items():
-        monkeypatch.setattr(causal_linear, name, value)
-
-    def watched(problem, state, work, first, last):
-        used.append(work.rows.parallel)
-        return march_rows(problem, state, work, first, last)
-
-    monkeypatch.setattr(causal_linear, "_march_rows", watched)
-    return used
-
-
 @pytest.fixture(scope="module")
 def twin():
     """Order parameters of the readable march, 70 rows."""
@@ -111,31 +93,14 @@ def test_equals_the_reference_with_a_compressed_past(name, twin, compressing):
     assert_equal(found, twin(name), 70, p.outputs, 1e-10)
 
 
-@pytest.mark.parametrize("name", ["three layers, unequal", "online", "all together"])
-def test_two_threads_change_nothing(name, threads, monkeypatch):
-    p = problem(name, 19)
-    found = run(p)[0]
-    assert all(threads) and len(threads) > 1
-    threads.clear()
-    monkeypatch.setattr(causal_linear, "_PARALLEL_ROWS", 1000)
+def test_how_many_rows_are_computed_at_a_stretch_changes_nothing(compressing, monkeypatch):
+    monkeypatch.setattr(causal_linear, "BLOCK_ROWS", 8)
+    p = problem("all together", 69)
     expected = run(p)[0]
-    assert not any(threads)
-    for a, b in zip(found, expected):
+    monkeypatch.setattr(causal_linear, "_SECONDS", 0.0)
+    assert [done for _, done, _ in causal_linear.march(p)] == list(range(8, 71))
+    for a, b in zip(run(p)[0], expected):
         np.testing.assert_array_equal(a, b)
-
-
-def test_threads_are_given_up_where_they_do_not_pay(threads, monkeypatch):
-    """Tried at row 64, and again after half as many rows more."""
-    monkeypatch.setattr(causal_linear, "_PARALLEL_ROWS", 64)
-    monkeypatch.setattr(causal_linear, "_PAYS", 0.0)
-    run(problem("one layer", 139))
-    assert threads == [False, True, False, True, False]
-
-
-def test_threads_that_do_not_start_are_not_used(threads, monkeypatch):
-    monkeypatch.setattr(causal_linear, "_LAUNCH", 0.0)
-    run(problem("one layer", 69))
-    assert not any(threads)
 
 
 def test_long_marches_compress_by_themselves(monkeypatch):
