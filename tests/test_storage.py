@@ -272,6 +272,7 @@ def kill(process):
     process.stdout.close()
 
 
+@pytest.mark.slow
 def test_kill_at_any_moment_leaves_a_file_that_loads_and_resumes(tmp_path):
     states, failures = storm_of_kills.storm(tmp_path, 8, seed=3)
     assert failures == [] and states["interrupted"] > 0
