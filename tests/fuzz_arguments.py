@@ -236,9 +236,9 @@ def calls():
     results = [
         (
             dmft.compare,
-            dict(trajectory=solved["DeepLinear"], ensemble=trained["DeepLinear"], dims=None, threshold=4.0, progress=False, workers=1),
+            dict(trajectory=solved["DeepLinear"], ensemble=trained["DeepLinear"], dims=None, level=0.01, progress=False, workers=1),
         ),
-        (dmft.compare, dict(trajectory=solved["MLP"], ensemble=trained["MLP"], dims=None, threshold=4.0, progress=False)),
+        (dmft.compare, dict(trajectory=solved["MLP"], ensemble=trained["MLP"], dims=None, level=0.01, progress=False)),
         (
             dmft.coordinate_check,
             dict(

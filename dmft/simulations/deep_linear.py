@@ -33,7 +33,7 @@ def plan(network, data, training, seeds, workers, dim=None, inputs=None):
     widths = _widths(network, dim)
     samples = _sample_size(data, training, dim)
     remedy = "a smaller dim (cost grows as dim**2, the standard error falls as 1/sqrt(seeds * dim))"
-    check_memory(f"dim = {dim}", *_numbers(dim, widths, samples, training), seeds, workers, remedy)
+    check_memory(f"dim = {dim}", *_numbers(network, training, dim, widths, samples, inputs), seeds, workers, remedy)
     population = _Gaussian(data.spectrum(network.outputs), dim) if inputs is None else _Empirical(inputs)
 
     def collect(losses, **provenance):
@@ -93,12 +93,12 @@ def _sample_size(data, training, dim):
     return samples
 
 
-def _numbers(dim, widths, samples, training):
-    """Those of `check_memory`: weights and samples; and losses."""
+def _numbers(network, training, dim, widths, samples, inputs):
+    """Those of `check_memory`: weights and samples, of fresh Gaussian ones what is seen of them; and losses."""
     sizes = (dim, *widths)
     weights = sum(a * b for a, b in zip(sizes, sizes[1:])) * (2 if training.momentum else 1)
-    inputs = 0 if samples is None or isinstance(training, OnlineSGD) else samples * dim
-    return weights + inputs, 2 * (training.steps + 1)
+    per_sample = 4 * network.outputs if isinstance(training, OnlineSGD) and inputs is None else dim
+    return weights + (samples or 0) * per_sample, 2 * (training.steps + 1)
 
 
 class _Gaussian:
