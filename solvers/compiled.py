@@ -8,4 +8,10 @@ FAST = {"reassoc", "contract", "nsz", "arcp"}
 kernel = njit(cache=True)
 inner = njit(cache=True, no_cpython_wrapper=True, no_cfunc_wrapper=True)
 inner_fast = njit(cache=True, no_cpython_wrapper=True, no_cfunc_wrapper=True, fastmath=FAST)
-inner_parallel = njit(cache=True, no_cpython_wrapper=True, no_cfunc_wrapper=True, parallel=True)
+
+#: Nothing is allocated and no references are counted: for many short calls that pass arrays on.
+bare = njit(cache=True, _nrt=False)
+part = njit(cache=True, no_cpython_wrapper=True, no_cfunc_wrapper=True, _nrt=False)
+part_fast = njit(cache=True, no_cpython_wrapper=True, no_cfunc_wrapper=True, fastmath=FAST, _nrt=False)
+#: Part of the text of its callers: compiled with them, once.
+text = njit(inline="always")
