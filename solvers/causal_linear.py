@@ -38,6 +38,7 @@ class Places(NamedTuple):
     Ru: int
     H: range
     G: range
+    mode_H: range
     mode_G: range
     mode_Rh: range
     mode_Rg: range
@@ -53,9 +54,9 @@ class Places(NamedTuple):
 
 
 def places(problem):
-    """`Places` for a `LinearProblem`; H = G in every input mode, as R_D and R_v are power series in K."""
+    """`Places` for a `LinearProblem`."""
     layers, modes = problem.layers, len(problem.eigenvalues)
-    starts = np.cumsum([0] + 4 * [layers] + 6 * [1] + 2 * [layers] + 3 * [modes]).tolist()
+    starts = np.cumsum([0] + 4 * [layers] + 6 * [1] + 2 * [layers] + 4 * [modes]).tolist()
     ranges = [range(start, stop) for start, stop in zip(starts, starts[1:])]
     return Places(*ranges[:4], *starts[4:10], *ranges[10:])
 
@@ -79,7 +80,7 @@ def equations(problem):
     B = [[Term(Rg, dd, r[l]), Term(Cg, MEMORY, r[l])] for l, (Rg, Cg) in enumerate(zip(at.Rg[1:], at.Cg[1:]))]
     B += [[Term(NONE, MEMORY, 1.0)]]
 
-    modes = [TwoField(G, Rh, G, Rg, 1.0) for G, Rh, Rg in zip(at.mode_G, at.mode_Rh, at.mode_Rg)]
+    modes = [TwoField(*block, 1.0) for block in zip(at.mode_H, at.mode_Rh, at.mode_G, at.mode_Rg)]
     minus_K = [Term(at.Rg[0], dd, -first_over_last), Term(at.Cg[0], MEMORY, -first_over_last)]
     Ca_k = [Source(NONE if problem.online else at.Cd, lam[k] / alpha, fresh=problem.online) for k in range(M)]
     Cb_k = [Source(at.Cg[0], s0 * first_over_last, dd, constant=target[k]) for k in range(M)]
@@ -164,17 +165,19 @@ def order_parameters(problem, state):
 def restore(problem, order, rows):
     """A `March` that continues after the first `rows` times of `order`, `OrderParameters` of the same problem.
 
-    The reported functions determine the rest: H = 1 + c A Rg and G = 1 + c B Rh in the layers, H = G = (1 + lambda K Rd)^-1 in the
-    modes.
+    The reported functions determine the rest: H = 1 + c A Rg and G = 1 + c B Rh in the layers, and in the modes the resolvents
+    H = (1 + lambda Rd K)^-1 and G = (1 + lambda K Rd)^-1.
     """
     state = start(problem)
     outputs, layers, c = problem.outputs, problem.layers, problem.coupling
-    n = rows * outputs
+    n, time = rows * outputs, np.repeat(np.arange(rows), outputs)
     for target, source in zip(order_parameters(problem, state), order):
         if target.ndim == 1:
             target[:rows] = source[:rows]
         else:
-            target[..., :n, :n] = np.tril(source[..., :n, :n])
+            lower = np.tril(source[..., :n, :n])
+            same_time = np.where(time[:, None] == time, np.tril(lower, -1), 0.0)
+            target[..., :n, :n] = lower + np.swapaxes(same_time, -1, -2)
     Ch, Cg, Rh, Rg, _, Cu, _, Ru, Cd, Rd, *_ = (f[..., :n, :n] if f.ndim > 1 else f for f in order_parameters(problem, state))
     decay = np.repeat(problem.decay[:rows], outputs)
     decays = np.outer(decay, decay)
@@ -193,10 +196,11 @@ def restore(problem, order, rows):
 
     K = problem.first_over_last * (decays * Rg[0] + memory * Cg[0])
     for k, eigenvalue in enumerate(problem.eigenvalues):
-        G = solve_triangular(unit + eigenvalue * K @ Rd, unit, lower=True, unit_diagonal=True)
-        values[at.mode_G[k]][:] = G
-        values[at.mode_Rh[k]][:] = eigenvalue * Rd @ G
-        values[at.mode_Rg[k]][:] = -K @ G
+        A = eigenvalue * Rd
+        H = solve_triangular(unit + A @ K, unit, lower=True, unit_diagonal=True)
+        G = solve_triangular(unit + K @ A, unit, lower=True, unit_diagonal=True)
+        values[at.mode_H[k]][:], values[at.mode_G[k]][:] = H, G
+        values[at.mode_Rh[k]][:], values[at.mode_Rg[k]][:] = A @ G, -K @ H
 
     if problem.online or problem.batch_excess > 0:
         share = 1.0 if problem.online else problem.batch_excess / (1.0 + problem.batch_excess)

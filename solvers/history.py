@@ -173,7 +173,7 @@ def clear(rows, p):
             rows[c, s] = 0.0
 
 
-@text
+@part
 def locate(history, m):
     """The array that matrix number m is in, and the place of its first entry."""
     base, reported = m * history.size * history.size, history.reported.shape[0]
@@ -190,7 +190,7 @@ def product(history, kind, m, x, p, out, coefficients):
     (outputs, >= padded p). `coefficients`, (outputs, N), is scratch for products with factors.
     """
     values, base = locate(history, m)
-    factors, size, outputs, last = history.factors, history.size, history.outputs, history.starts[m + 1]
+    factors, size, outputs, last, origin = history.factors, history.size, history.outputs, history.starts[m + 1], base - base
     for b in range(history.starts[m], last + 1):
         if b < last:
             row, rows, column, width, rank, place = history.blocks[b]
@@ -200,12 +200,12 @@ def product(history, kind, m, x, p, out, coefficients):
             u, v = place, place + rank * rows
             if kind != RIGHT:
                 clear(coefficients, rank)
-                _add_right(factors, u, rows, rank, rows, rows, x, row, coefficients, 0)
-                _add_left(factors, v, width, rank, width, width, coefficients, 0, out, column)
+                _add_right(factors, u, rows, rank, rows, rows, x, row, coefficients, origin)
+                _add_left(factors, v, width, rank, width, width, coefficients, origin, out, column)
             if kind != LEFT:
                 clear(coefficients, rank)
-                _add_right(factors, v, width, rank, width, width, x, column, coefficients, 0)
-                _add_left(factors, u, rows, rank, rows, rows, coefficients, 0, out, row)
+                _add_right(factors, v, width, rank, width, width, x, column, coefficients, origin)
+                _add_left(factors, u, rows, rank, rows, rows, coefficients, origin, out, row)
             continue
         stored, stride, lead = factors, width, row - column + outputs + RANKS - 1
         if rank == IN_PLACE:

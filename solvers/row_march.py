@@ -171,7 +171,7 @@ def _set_response(program, state, field, response, t, rows, factors):
         if response.unit:
             for c in range(outputs):
                 row[c, p + c] = 1.0
-        write(history, response.place, t, 1.0, row, 0)
+        write(history, response.place, t, 1.0, row, response.left * 0)
     if response.mean >= 0:
         write(history, response.mean, t, field.weight, row, field.adds)
     clear(extra, q)

@@ -3,13 +3,12 @@
 import math
 import warnings
 
-import numba
 import numpy as np
 import pytest
 
 import dmft
 from dmft.theories import deep_linear
-from solvers import causal_linear, history, reference
+from solvers import causal_linear, low_rank_history, reference
 
 GD, SGD, BATCHES = dmft.GradientDescent, dmft.OnlineSGD, dmft.MinibatchSGD
 NOISY = dmft.GaussianData(sample_ratio=1.5, label_noise=0.3)
@@ -66,25 +65,8 @@ def assert_equal(found, expected, rows, outputs, tolerance):
 
 @pytest.fixture
 def compressing(monkeypatch):
-    monkeypatch.setattr(history, "_SHORTEST", 0)
-    monkeypatch.setattr(history, "_BLOCK", 8)
-
-
-@pytest.fixture
-def threads(monkeypatch):
-    """Two threads from the first row on; the list says of every block whether it used them."""
-    if numba.get_num_threads() < 2:
-        pytest.skip("one thread only")
-    used, march_rows = [], causal_linear._march_rows
-    for name, value in {"_LONG": 0, "_PARALLEL_ROWS": 0, "_TRIAL_ROWS": 8, "_LAUNCH": np.inf, "_PAYS": np.inf, "_SLOWED": np.inf}.items():
-        monkeypatch.setattr(causal_linear, name, value)
-
-    def watched(problem, state, work, first, last):
-        used.append(work.rows.parallel)
-        return march_rows(problem, state, work, first, last)
-
-    monkeypatch.setattr(causal_linear, "_march_rows", watched)
-    return used
+    monkeypatch.setattr(low_rank_history, "_SHORTEST", 0)
+    monkeypatch.setattr(low_rank_history, "_BLOCK", 8)
 
 
 @pytest.fixture(scope="module")
@@ -107,42 +89,15 @@ def test_equals_the_reference_with_a_compressed_past(name, twin, compressing):
     """The tolerance 1e-14 per entry grows over 70 rows to at most 1e-10, the contract of the compiled march."""
     p = problem(name, 69)
     found, state, _, _ = run(p)
-    assert state.history.compressed[0] == 64 * p.outputs
+    assert state.history.finished == 64 * p.outputs
     assert_equal(found, twin(name), 70, p.outputs, 1e-10)
 
 
-@pytest.mark.parametrize("name", ["three layers, unequal", "online", "all together"])
-def test_two_threads_change_nothing(name, threads, monkeypatch):
-    p = problem(name, 19)
-    found = run(p)[0]
-    assert all(threads) and len(threads) > 1
-    threads.clear()
-    monkeypatch.setattr(causal_linear, "_PARALLEL_ROWS", 1000)
-    expected = run(p)[0]
-    assert not any(threads)
-    for a, b in zip(found, expected):
-        np.testing.assert_array_equal(a, b)
-
-
-def test_threads_are_given_up_where_they_do_not_pay(threads, monkeypatch):
-    """Tried at row 64, and again after half as many rows more."""
-    monkeypatch.setattr(causal_linear, "_PARALLEL_ROWS", 64)
-    monkeypatch.setattr(causal_linear, "_PAYS", 0.0)
-    run(problem("one layer", 139))
-    assert threads == [False, True, False, True, False]
-
-
-def test_threads_that_do_not_start_are_not_used(threads, monkeypatch):
-    monkeypatch.setattr(causal_linear, "_LAUNCH", 0.0)
-    run(problem("one layer", 69))
-    assert not any(threads)
-
-
 def test_long_marches_compress_by_themselves(monkeypatch):
-    p = problem("two layers, rich", history._SHORTEST + 9)
+    p = problem("two layers, rich", low_rank_history._SHORTEST + 9)
     found, state, _, _ = run(p)
-    assert state.history.compressed[0] == history._SHORTEST
-    monkeypatch.setattr(history, "_SHORTEST", np.inf)
+    assert state.history.finished == low_rank_history._SHORTEST
+    monkeypatch.setattr(low_rank_history, "_SHORTEST", np.inf)
     assert_equal(found, run(p)[0], p.rows, 1, 1e-10)
 
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 import dmft
 import systems
-from solvers import causal_linear, history
+from solvers import causal_linear, low_rank_history
 
 GD, SGD, BATCHES = dmft.GradientDescent, dmft.OnlineSGD, dmft.MinibatchSGD
 LAZY = dict(width_ratio=math.inf, parameterization="ntk")
@@ -429,7 +429,7 @@ def test_catapults_that_come_back_are_not_divergence():
 MEMORY = """
 import resource, sys
 import dmft
-from solvers import history
+from solvers import low_rank_history
 
 def peak():
     if sys.platform == "linux":  # ru_maxrss would remember the process that started this one
@@ -440,9 +440,9 @@ def peak():
 def problem(steps):
     return dmft.DeepLinear(3), dmft.GaussianData(1.5, 0.3), dmft.GradientDescent(0.03, steps)
 
-history._SHORTEST, long = 0, history._SHORTEST
+low_rank_history._SHORTEST, long = 0, low_rank_history._SHORTEST
 dmft.solve(*problem(129), progress=False)
-history._SHORTEST = long
+low_rank_history._SHORTEST = long
 before = peak()
 dmft.solve(*problem(699), progress=False)
 print((peak() - before) / dmft.memory_estimate(*problem(699)))
