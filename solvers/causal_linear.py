@@ -140,7 +140,7 @@ def march(problem, state=None, done=0):
     """
     state = start(problem) if state is None else state
     stated, scratch = program(problem), work(problem.rows, problem.outputs)
-    numbers = multiplied(stated.responses)
+    numbers = multiplied(equations(problem))
     diverged = False
     while done < problem.rows and not diverged:
         stop = min(done - done % BLOCK_ROWS + BLOCK_ROWS, problem.rows)
@@ -151,6 +151,31 @@ def march(problem, state=None, done=0):
         else:
             state = state._replace(history=compress(state.history, numbers, done))
         yield state, done, diverged
+
+
+def losses(problems):
+    """Test and train losses of many problems, each of the same sizes T, C, L and M, in the memory of one march.
+
+    Returns
+    -------
+    ndarray (problems, 2, T)
+        From the row at which a training diverges on infinite.
+    """
+    found, state = [], None
+    for problem in problems:
+        state = start(problem) if state is None else _cleared(state)
+        for marched, _, _ in march(problem, state):
+            pass
+        found.append(marched.losses.copy())
+    return np.array(found)
+
+
+def _cleared(state):
+    """The memory of a march, empty again."""
+    for array in (state.history.reported, state.history.internal, state.history.scale, state.noise):
+        array[:] = 0.0
+    state.losses[:] = np.inf
+    return state
 
 
 def order_parameters(problem, state):
@@ -206,6 +231,5 @@ def restore(problem, order, rows):
         share = 1.0 if problem.online else problem.batch_excess / (1.0 + problem.batch_excess)
         for t in range(rows):
             slab = slice(t * outputs, (t + 1) * outputs)
-            block = np.tril(Cd[slab, slab])
-            state.noise[slab] = share * (block + np.tril(block, -1).T)
+            state.noise[slab] = share * Cd[slab, slab]
     return state

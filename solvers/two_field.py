@@ -134,11 +134,12 @@ def table(fields):
     return np.array(rows, _FIELD), np.array(responses, _RESPONSE), np.array(terms, _TERM)
 
 
-def multiplied(responses):
-    """Numbers of the matrices that the responses of a table are products with."""
-    unit, used = responses["scale"] == 0.0, responses["weight"] != 0.0
-    numbers = [responses["left"][~unit], responses["place"][~unit & used], responses["matrix"][~unit & used]]
-    return [m for m in np.unique(np.concatenate(numbers)).tolist() if m != NONE]
+def multiplied(fields):
+    """Numbers of the matrices that the fields of a table are products with."""
+    found = set()
+    for response in (response for field in fields for response in field.responses if response.scale != 0.0):
+        found |= {response.left} | ({response.place, response.source.matrix} if response.weight != 0.0 else set())
+    return sorted(found - {NONE})
 
 
 class TwoField(NamedTuple):

@@ -115,6 +115,18 @@ def test_restore_continues_exactly(name, cut):
     assert_equal(found, expected, 70, p.outputs, 1e-12)
 
 
+@pytest.mark.parametrize("name", ["three layers, unequal", "all together"])
+def test_losses_of_many_problems_are_those_of_each(name):
+    """The memory is used again, also after a training that has diverged into infinities."""
+    p = problem(name, 39)
+    points = [p._replace(memory=p.memory * factor) for factor in (1.0, 1e200, 0.5)]
+    found = causal_linear.losses(points)
+    assert found.shape == (3, 2, 40) and np.isinf(found[1, :, -1]).all()
+    for point, losses in zip(points, found):
+        order = run(point)[0]
+        np.testing.assert_array_equal(losses, [order.test_loss, order.train_loss])
+
+
 DIVERGENT = {
     "rate 0.6": ("two layers, rich", 0.6),
     "rate 1e100": ("one layer", 1e100),
