@@ -9,8 +9,8 @@ kernel = njit(cache=True)
 inner = njit(cache=True, no_cpython_wrapper=True, no_cfunc_wrapper=True)
 inner_fast = njit(cache=True, no_cpython_wrapper=True, no_cfunc_wrapper=True, fastmath=FAST)
 
-#: Nothing is allocated and no references are counted: for many short calls that pass arrays on.
-bare = njit(cache=True, _nrt=False)
+#: Nothing is allocated and no references are counted, which many short calls that pass arrays on would pay for; for `text`, see below.
+bare = njit(cache=True, nogil=True, _nrt=False)
 part = njit(cache=True, no_cpython_wrapper=True, no_cfunc_wrapper=True, _nrt=False)
 part_fast = njit(cache=True, no_cpython_wrapper=True, no_cfunc_wrapper=True, fastmath=FAST, _nrt=False)
 #: Part of the text of its callers: compiled with them, once.
