@@ -26,7 +26,7 @@ With one common exponent of the rates the classes are the same 13 at every depth
 Exact, hence proven, are the recursion's fixed points, the polyhedra, their number and dimensions, and the upper bounds that the
 recursion gives. That the bounds are attained (generic alignment; sums of squares do not cancel) and that the law of large numbers
 holds in each cell is power counting, checked on networks in the tests; that different signatures have different limits is generic (the
-kernels of the layers are linearly independent) and was checked on networks (the note, section 4). Not covered: phi(z) = z, where all
+kernels of the layers are linearly independent) and was checked on networks (section 4). Not covered: phi(z) = z, where all
 kernels are proportional; odd phi, for which means of phi phi' vanish; phi that is not homogeneous, for which hidden scales are not a
 gauge: then impose pre-activations of order one, as `bounded_increments="hidden"` does for their increments.
 
@@ -403,6 +403,22 @@ def from_abc(A, E):
     """Exponents (q_sigma, (q_eta_1, ..., q_eta_n)) of initial weights of size d^-A_l and raw rates d^-E_l.
 
     In an abc-parameterization A_l = a_l + b_l and E_l = 2 a_l + c_l.
+
+    Parameters
+    ----------
+    A, E : sequence of int, fraction or str
+        One for each of the n weight layers.
+
+    Returns
+    -------
+    tuple of (Fraction, tuple of Fraction)
+
+    Examples
+    --------
+    Standard parameterization of two hidden layers with one rate for all weights:
+
+    >>> dmft.limits.from_abc(A=("0", "1/2", "1/2"), E=(1, 1, 1))
+    (Fraction(-1, 1), (Fraction(-1, 1), Fraction(0, 1), Fraction(0, 1)))
     """
     A, E = (tuple(map(Fraction, v)) for v in (A, E))
     return -sum(A), tuple(2 * size - rate for size, rate in zip(A, E, strict=True))

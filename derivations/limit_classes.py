@@ -14,6 +14,7 @@ import sympy
 
 from . import arrangements
 from .losses import Loss
+from .printed import Printed
 
 INITIAL, KERNELS, PERSISTS, EVOLVE = PROPERTIES = (
     "logits finite at initialization",
@@ -79,8 +80,8 @@ class Signature:
         return REGIMES[self.regime] + ("" if alike else f"[{''.join(a + '*' * (a in self.forgotten) for a in self.acting)}]")
 
 
-@dataclass(frozen=True)
-class LimitClass:
+@dataclass(frozen=True, repr=False)
+class LimitClass(Printed):
     """One limit model of infinite width.
 
     Attributes
@@ -107,6 +108,19 @@ class LimitClass:
         Loss derivative at step 0 and later, of label y and normalised logit z.
     equations : dict of {str: sympy.Eq}
     reasons : tuple of Reason
+    bounds : tuple
+        The conditions as pairs of a form and its relation to zero.
+
+    Examples
+    --------
+    >>> limit = dmft.limits.shallow()["M2"]
+    >>> print(limit)
+    M2: mean field, layers a, w, where q_eta + q_sigma = 0, q_eta + 2*q_sigma = -1
+      kernels finite at initialization
+      kernels evolve
+      ...
+    >>> limit.exponents["logits"], limit.witness
+    (0, (-1, 1))
     """
 
     name: str
@@ -124,14 +138,19 @@ class LimitClass:
     reasons: tuple
     bounds: tuple = field(repr=False)  # the conditions as (form, relation), for `arrangements`
 
+    def __str__(self):
+        from .report import described
+
+        return "\n".join(described(self))
+
     def contains(self, point, tolerance=0):
         """Whether exponents (fractions) meet the conditions; a form within `tolerance` counts as zero."""
         values = [(arrangements.value(form, point), relation) for form, relation in self.bounds]
         return all(arrangements.holds(relation, 0 if abs(v) < tolerance else v) for v, relation in values)
 
 
-@dataclass(frozen=True)
-class Derivation:
+@dataclass(frozen=True, repr=False)
+class Derivation(Printed):
     """What follows for one loss and one choice of learning rates.
 
     Attributes
@@ -154,6 +173,9 @@ class Derivation:
     lines: dict = field(hash=False)
     classes: tuple
     cells: tuple = field(repr=False)
+
+    def __str__(self):
+        return f"{len(self.classes)} limit models, {self.loss.name} loss: {' '.join(c.name for c in self.classes)}"
 
     def classify(self, point, tolerance=0):
         """The class at exponents given as fractions, in the order of `symbols`; None where training is not stable."""

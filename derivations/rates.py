@@ -36,7 +36,7 @@ def initial(size, degree=sympy.Integer(1)):
     size : sequence of sympy.Expr or Fraction
         A_1 ... A_{L+1}.
     degree : sympy.Expr or Fraction
-        p; R1 (sums over incoming weights are centred), R4 and R5 of the note.
+        p; R1 (sums over incoming weights are centred), R4 and R5.
     """
     *hidden, readout = map(sympy.sympify, size)
     degree = sympy.sympify(degree)

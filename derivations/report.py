@@ -111,6 +111,18 @@ def caption(derivation, write=plain):
     ]
 
 
+def described(limit):
+    """Lines that say what a limit class is."""
+    forgotten = f", initial weights of {', '.join(limit.forgotten)} forgotten" if limit.forgotten else ""
+    layers = f"layers {', '.join(limit.layers)}{forgotten}"
+    return [
+        f"{limit.name}: {limit.regime}, {layers}, where {plain(sympy.And(*limit.conditions))}",
+        *(f"  {name}" for name in limit.properties),
+        *(f"  exponent of {name}: {plain(exponent)}" for name, exponent in limit.exponents.items()),
+        *(f"  {name}: {plain(equation)}" for name, equation in limit.equations.items()),
+    ]
+
+
 def markdown(derivation):
     """Caption, table, and for every class its equations and reasons."""
     header, *body = rows(derivation, plain)

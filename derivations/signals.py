@@ -3,7 +3,7 @@
 Every layer is driven by independent symmetric random vectors: the forward Gaussians W_0 x_0, the backward Gaussians W_0^T delta_0, the
 initial biases, and what the initial weights make of later changes. A product of an odd number of a vector is odd in it. The mean over
 the m neurons of a product of two signals is of their own order if both contain a part of the same parities (law of large numbers);
-otherwise it is centred and smaller by m^(-1/2) (central limit theorem). This is what rules R2, R3 and R6 of the note say case by case.
+otherwise it is centred and smaller by m^(-1/2) (central limit theorem). This is what rules R2, R3 and R6 say case by case.
 Accidental zeros of means that no symmetry explains are not seen.
 
 Source: docs/theory/deep_parameterizations.md, section 2.1; arXiv 2011.14522; arXiv 2110.15596.

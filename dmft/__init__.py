@@ -43,6 +43,7 @@ _exports = {
     "about": "about",
     "SolverError": "errors",
     "StorageError": "errors",
+    "StorageWarning": "errors",
     "EdgeOfStabilityWarning": "errors",
 }
 _modules = ("datasets", "limits", "plot", "figures")

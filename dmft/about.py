@@ -11,12 +11,14 @@ from pathlib import Path
 import numpy  # noqa: F401  (loads the BLAS that threadpoolctl reports)
 import threadpoolctl
 
+from derivations.printed import Printed
+
 from . import __version__
 
 _PACKAGES = ("numpy", "scipy", "numba", "sympy", "h5py", "matplotlib")
 
 
-class About(dict):
+class About(Printed, dict):
     """A JSON-able dictionary that prints as a readable list."""
 
     def __str__(self):
@@ -32,6 +34,11 @@ def about():
     About
         A dictionary of strings, numbers and lists, without paths. ``numba_threads`` and ``numba_threading_layer`` are None while
         numba is not loaded, or has not started its threads; ``commit`` is None unless the package runs from a git checkout.
+
+    Examples
+    --------
+    >>> dmft.about()["dmft"] == dmft.__version__
+    True
     """
     return About(
         dmft=__version__,

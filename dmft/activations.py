@@ -47,6 +47,12 @@ class Activation(Specification):
     ------
     ValueError, TypeError
         If a function is missing, does not map arrays to finite arrays of the same shape, or is not the derivative it should be.
+
+    Examples
+    --------
+    >>> sine = dmft.Activation(phi=np.sin, dphi=np.cos, name="sine")
+    >>> dmft.MLP(depth=1, activation=sine)
+    MLP(depth=1, activation=Activation(name='sine'), richness=1.0, outputs=1)
     """
 
     phi: Callable | None = None

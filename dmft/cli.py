@@ -2,35 +2,52 @@
 
 import json
 import os
+import re
 import sys
+import tomllib
 from pathlib import Path
 from typing import Annotated
 
 import numpy as np
 import typer
-from rich.console import Console
-from rich.table import Table
+from rich.markup import escape
 
 import dmft
 
-from . import problem
-from .curves import losses, root_mean_square, selection
+from . import checks, problem, terminal
+from .curves import function_name, losses, root_mean_square, selection
 from .errors import SolverError, StorageError
+from .figure_files import require_folder, require_writable
 
 _ROWS_SHOWN = 9
+_BARE_WORD = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=dmft.__doc__)
-console = Console(soft_wrap=True, highlight=False, markup=False)
+
+
+def _option(text, *names, **more):
+    """An option whose help is shown as it is written: square brackets are no markup."""
+    return typer.Option(*names, help=escape(text), show_default=False, **more)
+
 
 ProblemFile = Annotated[Path, typer.Argument(metavar="FILE.toml", show_default=False, help="Problem to read.")]
 RunFile = Annotated[Path, typer.Argument(metavar="RUN.h5", show_default=False, help="File written by dmft.")]
+Changes = Annotated[
+    list[str] | None,
+    _option(
+        "Replace or add an entry of the file, such as training.learning_rate=0.1; the value as in TOML, or one word. Repeat for more.",
+        "--set",
+        metavar="NAME=VALUE",
+    ),
+]
+Overwrite = Annotated[bool, _option("Replace results that are there already.", "--overwrite")]
 
 
 def main():
     """Entry point: bad input ends with one line and exit status 2, a solver that fails with 1, Ctrl-C with 130."""
     os.environ.setdefault("MPLBACKEND", "agg")
     try:
-        app()
+        app(prog_name="dmft")
     except SolverError as error:
         _stop(error, 1)
     except (ValueError, TypeError, OSError, StorageError) as error:
@@ -42,10 +59,14 @@ def _stop(error, status):
     sys.exit(status)
 
 
+def _say(text):
+    terminal.prose(terminal.console(), text.splitlines())
+
+
 @app.callback(invoke_without_command=True)
 def _root(version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False):
     if version:
-        console.print(dmft.__version__)
+        _say(dmft.__version__)
 
 
 @app.command()
@@ -53,95 +74,144 @@ def quickstart(out: Annotated[Path, typer.Option(help="Folder for the results.")
     """Solve, simulate and compare two small problems; write HDF5 files and a figure."""
     from .quickstart import run
 
-    run(out, console.print)
+    run(require_folder("out", out, create=True))
 
 
 @app.command()
 def solve(
-    file: ProblemFile, out: Annotated[Path | None, typer.Option(help="File to write. [default: as [solve] says, or FILE.h5]")] = None
+    file: ProblemFile,
+    out: Annotated[Path | None, _option("File to write. [default: as [solve] says, or FILE.h5]")] = None,
+    overwrite: Overwrite = False,
+    changes: Changes = None,
 ):
     """Solve the theory of a problem and store the trajectory."""
-    stated = problem.read(file)
-    options = {"out": f"{file.stem}.h5"} | stated.solve | ({"out": str(out)} if out else {})
-    _show_trajectory(dmft.solve(stated.network, stated.data, stated.training, **options), options["out"])
+    stated = problem.read(file, _parsed(changes))
+    path = out or _solved_file(file, stated)
+    _require_free(path, overwrite, dmft.Trajectory)
+    _show_trajectory(_solved(stated, path, overwrite), path)
 
 
 @app.command()
-def simulate(file: ProblemFile, out: Annotated[Path | None, typer.Option(help="File to write.", show_default=False)] = None):
-    """Train the finite networks of a problem."""
-    from .storage import save
-
-    stated = problem.read(file)
-    ensemble = dmft.simulate(stated.network, stated.data, stated.training, **stated.simulate)
-    console.print(str(ensemble))
-    console.print(_loss_table(ensemble=ensemble))
-    if out:
-        save(ensemble, out)
-        console.print(f"written: {out}")
+def simulate(
+    file: ProblemFile,
+    out: Annotated[Path | None, _option("File to write. [default: FILE-networks.h5]")] = None,
+    overwrite: Overwrite = False,
+    changes: Changes = None,
+):
+    """Train the finite networks of a problem and store them."""
+    stated, out = problem.read(file, _parsed(changes)), out or _beside(Path(file.name))
+    _require_free(out, overwrite, dmft.Ensemble)
+    ensemble = _simulated(stated, stated.simulate, out)
+    _say(str(ensemble))
+    _show_losses(ensemble=ensemble)
+    _say(f"written: {out}")
 
 
 @app.command()
 def compare(
-    file: Annotated[Path, typer.Argument(metavar="FILE.toml|RUN.h5", show_default=False, help="Problem to solve, or trajectory to read.")],
-    dim: Annotated[
-        int | None, typer.Option(help="Input dimension of the networks. [default: as [simulate] says]", show_default=False)
-    ] = None,
-    width: Annotated[
-        int | None, typer.Option(help="Width of networks on a data set. [default: as [simulate] says]", show_default=False)
-    ] = None,
-    seeds: Annotated[int | None, typer.Option(help="Number of networks. [default: as [simulate] says, or 8]", show_default=False)] = None,
+    files: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="FILE.toml | RUN.h5 [NETWORKS.h5 ...]",
+            show_default=False,
+            help="Problem to solve and simulate, trajectory to simulate, or trajectory and networks, of several widths if you like.",
+        ),
+    ],
+    dim: Annotated[int | None, _option("Input dimension of the networks. [default: as [simulate] says]")] = None,
+    width: Annotated[int | None, _option("Width of networks on a data set. [default: as [simulate] says]")] = None,
+    seeds: Annotated[int | None, _option("Number of networks. [default: as [simulate] says, or 8]")] = None,
+    out: Annotated[Path | None, _option("File for the networks. [default: FILE-networks.h5 or RUN-networks.h5]")] = None,
+    overwrite: Overwrite = False,
+    changes: Changes = None,
 ):
-    """Hold the theory against finite networks."""
+    """Hold the theory against finite networks. What is solved and simulated here is stored as solve and simulate do."""
+    file, *stored = files
+    sizes = {name: value for name, value in (("dim", dim), ("width", width), ("seeds", seeds)) if value is not None}
+    further = {}
     if file.suffix == ".toml":
-        stated = problem.read(file)
-        trajectory = dmft.solve(stated.network, stated.data, stated.training, **stated.solve)
-        options, further = stated.simulate, stated.compare
+        if stored:
+            raise ValueError(f"files must be one problem, or a trajectory and networks; got {', '.join(map(str, files))}")
+        stated, out = problem.read(file, _parsed(changes)), out or _beside(Path(file.name))
+        further, written = stated.compare, [_solved_file(file, stated), out]
+        if written[0].resolve() == out.resolve():
+            raise ValueError(f"out must be another file than that of the trajectory, {written[0]}")
+        for path, kind in zip(written, (dmft.Trajectory, dmft.Ensemble)):
+            _require_free(path, overwrite, kind)
+        _check_solve(stated)
+        ensembles = [_simulated(stated, stated.simulate | sizes, out)]
+        trajectory = _solved(stated, written[0], overwrite)
+        written[0] = _written(trajectory, written[0])
     else:
-        trajectory, further = dmft.load(file), {}
-        options = {name: trajectory.options[name] for name in ("loss",) if name in trajectory.options}
-    options = options | {name: value for name, value in (("dim", dim), ("width", width), ("seeds", seeds)) if value is not None}
-    ensemble = dmft.simulate(trajectory.network, trajectory.data, trajectory.training, **options)
-    verdict = dmft.compare(trajectory, ensemble, **further)
+        if changes:
+            raise ValueError(f"set changes a problem file, FILE.toml; got {changes[0]!r} with {file}")
+        trajectory = _loaded(file, dmft.Trajectory)
+        if stored:
+            given = [*sizes, *(name for name, value in (("out", out), ("overwrite", overwrite)) if value)]
+            if given:
+                raise ValueError(f"{given[0]} must be left out with stored networks, which are compared as they are; got {stored[0]}")
+            ensembles, written = [_loaded(name, dmft.Ensemble) for name in stored], []
+        else:
+            out = out or _beside(file)
+            _require_free(out, overwrite, dmft.Ensemble)
+            loss = {name: trajectory.options[name] for name in ("loss",) if name in trajectory.options}
+            ensembles, written = [_simulated(trajectory, loss | sizes, out)], [out]
+    verdict = dmft.compare(trajectory, ensembles, **further)
     own = getattr(verdict, "solves", 0)  # the theory of each network's initial function: no single one for the table
-    console.print(_loss_table(None if own else trajectory, ensemble, verdict))
-    console.print(str(verdict))
+    _show_losses(None if own else trajectory, ensembles[0], verdict)
+    _say(str(verdict))
+    for path in written:
+        _say(f"written: {path}")
 
 
 @app.command("coordinate-check")
 def coordinate_check(
-    file: ProblemFile, out: Annotated[Path | None, typer.Option(help="Figure of the changes to write.", show_default=False)] = None
+    file: ProblemFile,
+    out: Annotated[Path | None, _option("Figure of the changes to write.")] = None,
+    changes: Changes = None,
 ):
     """Hold fitted powers of the width of a deep network's signals against the derived ones; exit status 1 if one of them fails."""
-    stated = problem.read(file)
+    out = out and require_writable("out", out)
+    stated = problem.read(file, _parsed(changes))
     check = dmft.coordinate_check(stated.network, stated.data, stated.training, **stated.coordinate_check)
-    console.print(str(check))
+    _say(str(check))
     if out:
         dmft.plot.coordinates(check).figure.savefig(out)
-        console.print(f"written: {out}")
+        _say(f"written: {out}")
     if not check.passed:
         raise typer.Exit(1)
 
 
 @app.command()
-def resume(file: RunFile, steps: Annotated[int, typer.Option(help="Total number of steps to reach.", show_default=False)]):
+def resume(file: RunFile, steps: Annotated[int, _option("Total number of steps to reach.")]):
     """Continue a stored trajectory to more steps, in its file."""
     _show_trajectory(dmft.resume(file, steps=steps), file)
 
 
 @app.command()
-def plot(file: RunFile, out: Annotated[Path | None, typer.Option(help="Figure to write. [default: RUN.png]", show_default=False)] = None):
-    """Draw what a file holds: losses with correlations, logits and tangent kernel, or kernels of all layers; losses of finite networks."""
-    out = out or file.with_suffix(".png")
+def plot(
+    file: RunFile,
+    networks: Annotated[
+        Path | None, typer.Argument(metavar="[NETWORKS.h5]", show_default=False, help="Networks to draw beside a trajectory.")
+    ] = None,
+    out: Annotated[Path | None, _option("Figure to write. [default: RUN.png]")] = None,
+):
+    """Draw what a file holds: losses with correlations, outputs and tangent kernel, or kernels of all layers; losses of finite networks."""
+    out = require_writable("out", out or file.with_suffix(".png"))
     result = dmft.load(file)
-    figure = dmft.plot.loss(ensemble=result).figure if isinstance(result, dmft.Ensemble) else dmft.plot.overview(result)
+    if isinstance(result, dmft.Ensemble):
+        if networks is not None:
+            raise ValueError(f"RUN.h5 must hold a trajectory where NETWORKS.h5 is given; {file} holds networks")
+        figure = dmft.plot.loss(ensemble=result).figure
+    else:
+        figure = dmft.plot.overview(result, networks and _loaded(networks, dmft.Ensemble))
     figure.savefig(out)
-    console.print(f"written: {out}")
+    _say(f"written: {out}")
 
 
 @app.command()
 def reproduce(
-    name: Annotated[str | None, typer.Argument(metavar="NAME", show_default=False, help="Figure to draw; --list names them.")] = None,
-    list_: Annotated[bool, typer.Option("--list", help="List the figures.")] = False,
+    name: Annotated[str | None, typer.Argument(metavar="[NAME]", show_default=False, help="Figure to draw; --list names them.")] = None,
+    list_: Annotated[bool, typer.Option("--list", help="List the figures and about how long each takes.")] = False,
     all_: Annotated[bool, typer.Option("--all", help="Draw every figure.")] = False,
     out: Annotated[Path, typer.Option(help="Folder for the figures.")] = Path("."),
 ):
@@ -149,16 +219,20 @@ def reproduce(
     from . import figures
 
     if list_ or not (name or all_):
-        table = Table("figure", "shows")
-        for known in figures.FIGURES:
-            table.add_row(known, figures.describe(known))
-        console.print(table)
+        rows = [(known, _duration(figures.cpu_seconds(known)), figures.describe(known)) for known in figures.FIGURES]
+        terminal.show(terminal.console(), ("figure", "CPU time", "shows"), rows, fold=True)
+        _say("CPU times are approximate: one run on one core of a server, kernels compiled before.")
         return
     drawings = {known: figures.function(known) for known in (figures.FIGURES if all_ else (name,))}
-    out.mkdir(parents=True, exist_ok=True)
+    require_folder("out", out, create=True)
     for known, draw in drawings.items():
+        _say(f"{known}: takes about {_duration(figures.cpu_seconds(known))} of CPU time")
         draw().savefig(out / f"{known}.png")
-        console.print(f"written: {out / known}.png")
+        _say(f"written: {out / known}.png")
+
+
+def _duration(seconds):
+    return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min"
 
 
 @app.command()
@@ -182,22 +256,19 @@ def classes(
         print(json.dumps(report.to_json(derivation, layers=not one_plane), indent=1, ensure_ascii=False))
     else:
         header, *body = report.brief(derivation)
-        table = Table(*header)
-        for row in body:
-            table.add_row(*row)
-        console.print(table)
-        console.print("\n".join(report.caption(derivation, report.terse)))
+        terminal.show(terminal.console(), header, body)
+        terminal.prose(terminal.console(), report.caption(derivation, report.terse))
 
 
 @app.command()
 def analyze(
-    name: Annotated[str | None, typer.Argument(metavar="NAME", show_default=False, help="Parameterization, such as mup or ip-llr.")] = None,
-    depth: Annotated[int | None, typer.Option(help="Number of hidden layers, with NAME. [default: 3]", show_default=False)] = None,
+    name: Annotated[str | None, typer.Argument(metavar="[NAME]", show_default=False, help="Such as mup or ip-llr.")] = None,
+    depth: Annotated[int | None, _option("Number of hidden layers, with NAME. [default: 3]")] = None,
     activation: Annotated[str, typer.Option(help="Name such as relu, tanh, gelu, or class of activations.")] = "relu",
-    a: Annotated[str | None, typer.Option(help="Exponents a, one per weight matrix: 0,1/2,1/2", show_default=False)] = None,
-    b: Annotated[str | None, typer.Option(help="Exponents b.", show_default=False)] = None,
-    c: Annotated[str | None, typer.Option(help="Exponents c.", show_default=False)] = None,
-    c_later: Annotated[str | None, typer.Option(help="Exponents c from the second step on. [default: c]", show_default=False)] = None,
+    a: Annotated[str | None, _option("Exponents a, one per weight matrix: 0,1/2,1/2")] = None,
+    b: Annotated[str | None, _option("Exponents b.")] = None,
+    c: Annotated[str | None, _option("Exponents c.")] = None,
+    c_later: Annotated[str | None, _option("Exponents c from the second step on. [default: c]")] = None,
     latex: Annotated[bool, typer.Option("--latex", help="Table as LaTeX.")] = False,
     json_: Annotated[bool, typer.Option("--json", help="Everything derived, as JSON.")] = False,
 ):
@@ -219,12 +290,10 @@ def analyze(
     elif json_:
         print(json.dumps(analysis.to_dict(), indent=1, ensure_ascii=False))
     else:
-        table = Table(*deep_report.header())
-        for row in deep_report.rows(analysis.result):
-            table.add_row(*row)
-        console.print(str(chosen))
-        console.print(table)
-        console.print("\n".join([*deep_report.caption(analysis.result), *deep_report.reasons(analysis.result)]))
+        out = terminal.console()
+        terminal.prose(out, [str(chosen)])
+        terminal.show(out, deep_report.header(), deep_report.rows(analysis.result))
+        terminal.prose(out, [*deep_report.caption(analysis.result), *deep_report.reasons(analysis.result)])
 
 
 @app.command()
@@ -232,43 +301,123 @@ def info(file: RunFile):
     """Describe a file written by dmft."""
     from .storage import info
 
-    console.print(info(file))
+    _say(info(file))
 
 
 @app.command()
 def about():
     """Print versions, threads and BLAS, for bug reports."""
-    console.print(str(dmft.about()))
+    _say(str(dmft.about()))
+
+
+def _parsed(changes):
+    """Changes of a problem, by dotted names, from texts NAME=VALUE."""
+    parsed = {}
+    for text in changes or ():
+        name, equals, value = text.partition("=")
+        name, value = name.strip(), value.strip()
+        if not equals or not name or not value:
+            raise ValueError(f"set must be NAME=VALUE, such as training.learning_rate=0.1; got {text!r}")
+        if name in parsed:
+            raise ValueError(f"set must name {name} once; got {text!r} too")
+        try:
+            found = tomllib.loads(f"value = {value}")
+        except tomllib.TOMLDecodeError as error:
+            if not _BARE_WORD.fullmatch(value):
+                raise ValueError(f"set must give {name} a value of TOML, such as 0.1, [1, 2] or \"text\"; got {value!r}") from error
+            found = {"value": value}
+        if len(found) > 1:
+            raise ValueError(f"set must give {name} one value; got {value!r}")
+        parsed[name] = found["value"]
+    return parsed
+
+
+def _beside(file):
+    """Where the networks of a problem or of a trajectory are stored."""
+    return file.with_name(f"{file.stem}-networks.h5")
+
+
+def _solved_file(file, stated):
+    """Where the trajectory of a problem is stored."""
+    return Path(checks.text("out", stated.solve.get("out", f"{file.stem}.h5")))
+
+
+def _require_free(path, overwrite, kind):
+    """Raise, before any work, the error with which writing a result of this kind to `path` would end."""
+    from . import storage
+
+    storage.require_writable(path, {dmft.Trajectory: storage.TRAJECTORY, dmft.Ensemble: storage.ENSEMBLE}[kind])
+    if path.exists() and not overwrite:
+        use = {
+            dmft.Trajectory: f"hold it against networks with dmft compare {path}, continue it with dmft resume",
+            dmft.Ensemble: f"hold a trajectory against it with dmft compare RUN.h5 {path}",
+        }
+        raise StorageError(f"{path} exists: {use[kind]}, write elsewhere with --out, or replace it with --overwrite")
+
+
+def _check_solve(stated):
+    """Raise the error with which solving a problem would begin."""
+    options = {name: value for name, value in stated.solve.items() if name not in ("out", "memory_limit")}
+    dmft.memory_estimate(stated.network, stated.data, stated.training, **options)
+
+
+def _solved(stated, path, overwrite):
+    options = stated.solve | {"out": str(path), "overwrite": overwrite}
+    return dmft.solve(stated.network, stated.data, stated.training, **options)
+
+
+def _simulated(stated, options, path):
+    """Networks of a problem, in a file."""
+    from .storage import save
+
+    ensemble = dmft.simulate(stated.network, stated.data, stated.training, **options)
+    save(ensemble, path)
+    return ensemble
+
+
+def _loaded(file, kind):
+    result = dmft.load(file)
+    if not isinstance(result, kind):
+        named = {dmft.Trajectory: "a trajectory", dmft.Ensemble: "networks"}
+        raise ValueError(f"{file} must hold {named.pop(kind)}; it holds {next(iter(named.values()))}")
+    return result
+
+
+def _written(trajectory, path):
+    """Where a trajectory is that was to be written to `path`."""
+    path = trajectory.report.get("written_to", path)
+    if path is None:
+        raise StorageError("the trajectory could not be written to any file, and is lost")
+    return path
 
 
 def _show_trajectory(trajectory, path):
-    console.print(str(trajectory))
-    console.print(_loss_table(trajectory))
-    console.print(f"written: {path}")
+    _say(str(trajectory))
+    _show_losses(trajectory)
+    _say(f"written: {_written(trajectory, path)}")
     if trajectory.status is dmft.Status.INTERRUPTED:
         raise typer.Exit(130)
 
 
-def _loss_table(trajectory=None, ensemble=None, verdict=None):
-    """Losses at a few times, or the size of the logits where there is none: theory, networks (mean ± standard error) and z-score."""
+def _show_losses(trajectory=None, ensemble=None, verdict=None):
+    """Losses at a few times, or the size of the function where there is none: theory, networks (mean ± standard error) and z-score."""
     given = {label: result for label, result in (("theory", trajectory), ("networks", ensemble)) if result is not None}
     names = [name for name in ("test", "train") if all(name in losses(result) for result in given.values())]
     scores = {"test": verdict.zscores, "train": verdict.train_zscores} if isinstance(verdict, dmft.Verdict) else {}
     columns = {}
-    for name in names or ["rms logits"]:
+    for name in names or [f"rms {function_name((trajectory or ensemble).options['loss'])}"]:
         for label, result in given.items():
             columns[f"{name} {label}"] = getattr(result, losses(result)[name]) if names else root_mean_square(result.predictions)
         if name in scores:
             columns[f"{name} z"] = scores[name]
     if verdict is not None and not scores:
         columns["function |z|"] = verdict.zscores
-    table = Table("step")
-    for heading in columns:
-        table.add_column(heading, justify="right")
     times = (trajectory or ensemble).times
-    for t in selection(len(times), _ROWS_SHOWN):
-        table.add_row(str(times[t]), *(_cell(heading, values[..., t]) for heading, values in columns.items()))
-    return table
+    rows = [
+        [str(times[t]), *(_cell(heading, values[..., t]) for heading, values in columns.items())]
+        for t in selection(len(times), _ROWS_SHOWN)
+    ]
+    terminal.show(terminal.console(), ["step", *columns], rows, right=True)
 
 
 def _cell(heading, values):

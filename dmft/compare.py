@@ -54,6 +54,14 @@ def compare(trajectory, ensemble, *, dims=None, threshold=4.0, progress=True, wo
     -----
     EdgeOfStabilityWarning
         If the theory of a deep linear network is unstable at 2.5 times the learning rate: finite networks then approach it slowly.
+
+    Examples
+    --------
+    >>> problem = dmft.DeepLinear(depth=1), dmft.GaussianData(2.0), dmft.GradientDescent(0.1, 10)
+    >>> networks = dmft.simulate(*problem, dim=100, seeds=8, progress=False)
+    >>> verdict = dmft.compare(dmft.solve(*problem, progress=False), networks, progress=False)
+    >>> print(verdict)
+    Theory and simulation ...
     """
     check_type("trajectory", trajectory, (Trajectory,))
     ensembles = checked_ensembles(trajectory, ensemble)

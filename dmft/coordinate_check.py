@@ -8,8 +8,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from derivations.printed import Printed
+
 from . import checks
 from .networks import DeepNet
+from .result import Result
 from .simulate import simulate
 from .simulations.deep import check_problem
 from .specification import Specification, check_type
@@ -26,8 +29,8 @@ _LOGITS = {"h": "f", "change of h": "change of f", "update of h": "update of f"}
 _SHOWN = ("h", "f", "dh", "update of h", "update of f", "change of h", "change of f")
 
 
-@dataclass(frozen=True)
-class CoordinateRow:
+@dataclass(frozen=True, repr=False)
+class CoordinateRow(Printed):
     """One signal in one layer: the power of the width that is fitted, and the one that is derived.
 
     Attributes
@@ -66,8 +69,8 @@ class CoordinateRow:
         return self.slope == self.expected or abs(distance - SPACING) > self.tolerance
 
 
-@dataclass(frozen=True, eq=False)
-class CoordinateCheck:
+@dataclass(frozen=True, eq=False, repr=False)
+class CoordinateCheck(Result):
     """Fitted against derived exponents: print it.
 
     Attributes
@@ -81,6 +84,13 @@ class CoordinateCheck:
         Signal, layer, step to root mean squares over neurons and samples, shape (widths, seeds).
     rows : tuple of CoordinateRow
     threshold : float
+
+    Examples
+    --------
+    >>> data, training = dmft.datasets.binary_digits(samples=8), dmft.GradientDescent(0.2, 1)
+    >>> check = dmft.coordinate_check(dmft.DeepNet(1), data, training, widths=(16, 32, 64), seeds=2, progress=False)
+    >>> check.row("change of h", layer=1, step=1).expected
+    Fraction(0, 1)
     """
 
     network: Specification
@@ -99,7 +109,21 @@ class CoordinateCheck:
         return all(row.passed for row in self.rows)
 
     def row(self, signal, layer, step):
-        """One `CoordinateRow`."""
+        """One `CoordinateRow`.
+
+        Parameters
+        ----------
+        signal : str
+            "h", "dh", "update of h" or "change of h" of hidden layers, "f", "update of f" or "change of f" of the logits.
+        layer : int
+            1 ... L, and L + 1 of the logits.
+        step : int
+
+        Raises
+        ------
+        ValueError
+            If there is no such row.
+        """
         found = [row for row in self.rows if (row.signal, row.layer, row.step) == (signal, layer, step)]
         if not found:
             raise ValueError(f"signal, layer, step must be those of a row; got {(signal, layer, step)!r}")
@@ -114,7 +138,8 @@ class CoordinateCheck:
             f"  widths {', '.join(map(str, self.widths))}, {self.seeds} seeds each, P = {len(self.data.x)}, loss {self.loss!r}",
             f"  PASS: |slope - derived| <= {self.threshold:g} s.e. + {ALLOWANCE}",
             "  slope: of log size against log width, with a correction m^(-1/2)",
-            "  plain: without the correction; '?': an exponent 1/2 away would pass as well, take more seeds or larger widths",
+            "  plain: without the correction",
+            "  '?': an exponent 1/2 away would pass as well, take more seeds or larger widths",
             "",
             f"  step  {'signal':<13}layer  derived    slope     s.e.    plain",
         ]
@@ -168,6 +193,15 @@ def coordinate_check(
     ------
     ValueError, TypeError
         Before any work, naming the argument.
+
+    Examples
+    --------
+    >>> data, training = dmft.datasets.binary_digits(samples=8), dmft.GradientDescent(0.2, 1)
+    >>> check = dmft.coordinate_check(dmft.DeepNet(1), data, training, widths=(16, 32, 64), seeds=4, progress=False)
+    >>> check.row("change of h", layer=1, step=1).expected
+    Fraction(0, 1)
+    >>> print(check)
+    Coordinate check: ...
     """
     check_type("network", network, (DeepNet,))
     check_problem(network, data, training, loss)

@@ -8,6 +8,11 @@ def losses(result):
     return {kind: f"{kind}_loss" for kind in ("test", "train") if getattr(result, f"{kind}_loss") is not None}
 
 
+def function_name(loss):
+    """What the outputs of a network are called: predictions of the labels for the square loss, else logits."""
+    return "predictions" if loss == "mse" else "logits"
+
+
 def root_mean_square(function):
     """Over the last axis of points; inf where any value is."""
     return np.sqrt(np.mean(function**2, axis=-1))

@@ -50,6 +50,11 @@ class GaussianData(Specification):
         Omega_cc' = w*_c . w*_c' / D. Default: identity (unit targets, orthogonal between outputs).
     noise_covariance : array_like, shape (C, C), optional
         Sigma; the noise of the outputs has covariance sigma^2 Sigma. Default: identity.
+
+    Examples
+    --------
+    >>> dmft.GaussianData(sample_ratio=2.0, label_noise=0.1)
+    GaussianData(sample_ratio=2.0, label_noise=0.1)
     """
 
     sample_ratio: float = math.inf
@@ -95,6 +100,15 @@ class StructuredData(Specification):
         alpha = P / D, or ``math.inf``.
     label_noise : float
         Standard deviation sigma of the label noise.
+
+    Examples
+    --------
+    A power law, with a target in the leading modes:
+
+    >>> modes = np.arange(1, 11)
+    >>> data = dmft.StructuredData(eigenvalues=1 / modes, target_power=np.where(modes <= 3, 1.0, 0.0), sample_ratio=2.0)
+    >>> data.spectrum(outputs=1).eigenvalues[:3].round(2)
+    array([1.  , 0.5 , 0.33])
     """
 
     eigenvalues: np.ndarray
@@ -183,6 +197,13 @@ class Dataset(Specification):
         Points at which predictions are wanted besides the training samples.
     test_y : array_like, shape (M,) or (M, C), optional
         Their labels, for the test loss.
+
+    Examples
+    --------
+    >>> x = np.random.default_rng(0).standard_normal((20, 5))
+    >>> data = dmft.Dataset(x[:16], np.sign(x[:16, 0]), test_x=x[16:], test_y=np.sign(x[16:, 0]))
+    >>> data.points.shape
+    (20, 5)
     """
 
     x: np.ndarray

@@ -1,4 +1,4 @@
-"""Small real data sets that ship with the package."""
+"""Small real data sets that ship with the package, and one's own in files."""
 
 from collections.abc import Iterable
 from numbers import Integral
@@ -8,6 +8,9 @@ import numpy as np
 
 from . import checks
 from .data import Dataset
+from .data_files import read
+
+__all__ = ["binary_digits", "digits", "one_hot_digits", "read"]
 
 
 def digits(classes=(3, 8)):
@@ -33,6 +36,12 @@ def digits(classes=(3, 8)):
         If `classes` is not a sequence of integers.
     ValueError
         If a class is not a digit from 0 to 9, is repeated, or if fewer than two are given.
+
+    Examples
+    --------
+    >>> data = dmft.datasets.digits((3, 8))
+    >>> data.x.shape, float(np.mean(data.x**2).round(6))
+    ((357, 64), 1.0)
     """
     classes = tuple(range(10)) if classes is None else _checked_classes(classes)
     x, labels = _centred_images(classes)
@@ -73,6 +82,12 @@ def binary_digits(classes=(3, 8), samples=None, test_samples=0, flipped=0.0, see
     ------
     TypeError, ValueError
         If an argument is out of range, or there are fewer images than points.
+
+    Examples
+    --------
+    >>> data = dmft.datasets.binary_digits((3, 8), samples=16, test_samples=4, norm=8.0)
+    >>> data.x.shape, data.test_x.shape, sorted(set(data.y.tolist())), float(np.linalg.norm(data.x[0]).round(6))
+    ((16, 64), (4, 64), [-1.0, 1.0], 8.0)
     """
     classes = _checked_classes(classes)
     if len(classes) != 2:
@@ -104,6 +119,11 @@ def one_hot_digits(classes=None, samples=None, test_samples=0, seed=0, norm=1.0)
     ------
     TypeError, ValueError
         If an argument is out of range, or there are fewer images than points.
+
+    Examples
+    --------
+    >>> dmft.datasets.one_hot_digits((1, 4, 7), samples=16).y.shape
+    (16, 3)
     """
     classes = tuple(range(10)) if classes is None else _checked_classes(classes)
     order = np.random.default_rng(checks.seed_sequence("seed", seed).spawn(1)[0])

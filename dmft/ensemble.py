@@ -1,19 +1,21 @@
 """What simulations return: several finite networks trained on the same problem."""
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar
 
 import numpy as np
 
 from . import checks, curves
+from .result import Result
 from .specification import Specification
+from .tables import Tabular
 from .training import OnlineSGD
 from .trajectory import Stored
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
-class Ensemble(ABC):
+@dataclass(frozen=True, eq=False, repr=False, kw_only=True)
+class Ensemble(Tabular, Result, ABC):
     """Several finite networks trained on the same problem; arrays have a leading axis of seeds.
 
     Attributes
@@ -24,13 +26,22 @@ class Ensemble(ABC):
         Seed i used the stream ``SeedSequence(entropy, spawn_key=(*spawn_key, i))`` of the entropy and spawn_key stated here.
     elapsed : float
         Wall time in seconds.
+
+    Examples
+    --------
+    >>> problem = dmft.DeepLinear(1), dmft.GaussianData(2.0), dmft.GradientDescent(0.2, 20)
+    >>> networks = dmft.simulate(*problem, dim=50, seeds=4, progress=False)
+    >>> networks
+    <Ensemble of 4 finite networks: D = 50, widths 50, P = 100>
+    >>> networks.train_loss.shape, networks.mean("train_loss").shape
+    ((4, 21), (21,))
     """
 
     network: Specification
     data: Specification
     training: Specification
     rng: str
-    elapsed: float
+    elapsed: float = field(compare=False)
 
     #: By name in the file, in the order in which they are written.
     stored: ClassVar[dict[str, Stored]] = {}
@@ -44,6 +55,7 @@ class Ensemble(ABC):
 
     @property
     def seeds(self):
+        """Number of networks."""
         return len(getattr(self, next(iter(self.stored))))
 
     @property
@@ -55,21 +67,51 @@ class Ensemble(ABC):
         """The arrays to be stored, by the names of `stored`; those that this ensemble does not have are left out."""
         return {name: getattr(self, name) for name in self.stored if getattr(self, name) is not None}
 
+    def labels(self, name):
+        """Names of the dimensions of an array."""
+        return self.stored[name].dimensions[: getattr(self, name).ndim]
+
     @abstractmethod
     def decisive(self):
         """What decided the result besides the problem, JSON-able."""
 
     def mean(self, name):
-        """Mean over seeds of one of `averaged`; infinite where any seed has diverged."""
+        """Mean over seeds; infinite where any seed has diverged.
+
+        Parameters
+        ----------
+        name : str
+            A function of time, one of `averaged`: "train_loss", "test_loss", or as this ensemble has them "predictions",
+            "test_predictions", "tangent_kernel", ...
+
+        Returns
+        -------
+        ndarray
+            Without the axis of seeds.
+
+        Raises
+        ------
+        ValueError
+            If there is no such function, or this ensemble does not have it.
+        """
         return self._values(name).mean(axis=0)
 
     def standard_error(self, name):
         """Standard error of `mean`; infinite where any seed has diverged.
 
+        Parameters
+        ----------
+        name : str
+            As for `mean`.
+
+        Returns
+        -------
+        ndarray
+
         Raises
         ------
         ValueError
-            With a single seed, which has no spread.
+            As from `mean`, and with a single seed, which has no spread.
         """
         if self.seeds < 2:
             raise ValueError("a standard error needs seeds >= 2; this ensemble has one seed")
@@ -83,10 +125,21 @@ class Ensemble(ABC):
         values = getattr(self, checks.choice("name", name, self.averaged))
         if values is None:
             raise ValueError(f"this ensemble has no {name}")
-        return values
+        return values() if callable(values) else values
 
     def save(self, path):
-        """Write an HDF5 file that `dmft.load` reads back."""
+        """Write an HDF5 file that `dmft.load` reads back.
+
+        Parameters
+        ----------
+        path : path
+            An ensemble file that exists is replaced.
+
+        Raises
+        ------
+        StorageError
+            If the file cannot be written, or exists and is something else.
+        """
         from .storage import save
 
         save(self, path)
@@ -102,7 +155,7 @@ class Ensemble(ABC):
         return [*lines, f"  computed in {self.elapsed:.2f} s"]
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
+@dataclass(frozen=True, eq=False, repr=False, kw_only=True)
 class LinearEnsemble(Ensemble):
     """Losses of deep linear networks at proportional sizes.
 
@@ -137,6 +190,7 @@ class LinearEnsemble(Ensemble):
 
     def __post_init__(self):
         object.__setattr__(self, "widths", tuple(self.widths))
+        super().__post_init__()
 
     def decisive(self):
         return {name: getattr(self, name) for name in ("dim", "widths", "samples", "rng", "inputs")}
@@ -161,7 +215,7 @@ class LinearEnsemble(Ensemble):
         return "\n".join([*lines, *self._last_lines(self.test_loss)])
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
+@dataclass(frozen=True, eq=False, repr=False, kw_only=True)
 class FunctionEnsemble(Ensemble):
     """Functions learned by finite networks on a data set, at its P training samples and M test points.
 
@@ -205,7 +259,14 @@ class FunctionEnsemble(Ensemble):
             "root mean squares of h, x, derivative of the loss by h, change of h, and change by own weights; the last layer are the logits",
         ),
     }
-    averaged: ClassVar = ("function", "predictions", "test_predictions", "train_loss", "test_loss", "tangent_grams", "coordinates")
+    averaged: ClassVar = (
+        *("function", "predictions", "test_predictions", "train_loss", "test_loss"),
+        *("tangent_kernel", "tangent_grams", "coordinates"),
+    )
+    parts: ClassVar = {
+        "predictions": ("seed", "time", "sample", "output"),
+        "test_predictions": ("seed", "time", "test point", "output"),
+    }
 
     @property
     def predictions(self):
@@ -218,9 +279,9 @@ class FunctionEnsemble(Ensemble):
         return self.function[:, :, len(self.data.x) :]
 
     def tangent_kernel(self, test=False):
-        """Normalised tangent kernel before every step, (seeds, T, P, P); with ``test`` its rows of the test points too, (seeds, T, P + M, P)."""
+        """Normalised tangent kernel before every step, (seeds, T, P, P); with ``test`` its rows at test points too, (seeds, T, P + M, P)."""
         if self.tangent_grams is None:
-            raise ValueError("this ensemble has no tangent kernels: simulate with track='kernels'")
+            raise ValueError("this ensemble has no tangent kernels; of a ShallowNet, simulate with track='kernels'")
         return self.tangent_grams if checks.flag("test", test) else self.tangent_grams[:, :, : len(self.data.x)]
 
     def decisive(self):
@@ -243,7 +304,7 @@ class FunctionEnsemble(Ensemble):
         return "\n".join([*lines, *self._last_lines(self.train_loss)])
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
+@dataclass(frozen=True, eq=False, repr=False, kw_only=True)
 class KernelEnsemble(FunctionEnsemble):
     """Functions and kernels of finite fully connected networks on a data set; arrays have an axis of outputs where the labels have one.
 
@@ -277,37 +338,66 @@ class KernelEnsemble(FunctionEnsemble):
             "gradient kernels of layers 1 to L between the chosen times",
         ),
     }
-    averaged: ClassVar = ("function", "predictions", "test_predictions", "train_loss", "test_loss", "feature_kernels", "gradient_kernels")
+    averaged: ClassVar = (
+        *("function", "predictions", "test_predictions", "train_loss", "test_loss"),
+        *("tangent_kernel", "feature_kernels", "gradient_kernels"),
+    )
 
     @property
     def kernel_times(self):
         """Times at which kernels are known, (K,)."""
         return np.array(self.options["kernel_times"])
 
-    def feature_kernel(self, layer):
-        """Phi^layer, 1 ... L, between the `kernel_times`, on the training samples, (seeds, K, P, K, P)."""
-        samples = len(self.data.x)
-        return self._layer("feature_kernels", layer)[:, :, :samples, :, :samples]
+    def _coordinates(self):
+        return super()._coordinates() | {"chosen_time": self.kernel_times}
 
-    def gradient_kernel(self, layer):
-        """G^layer, 1 ... L, as `feature_kernel`; (seeds, K, P, C, K, P, C) for labels with an axis of outputs."""
-        kernels = self._layer("gradient_kernels", layer)
-        return kernels if self.data.y.ndim == 1 else kernels.reshape(len(kernels), *2 * (kernels.shape[1], *self.data.y.shape))
+    def feature_kernel(self, layer, test=False):
+        """Feature kernel between the `kernel_times`, (seeds, K, P, K, P).
+
+        Parameters
+        ----------
+        layer : int
+            0: the input Gram matrix x x^T / D, the same for all seeds; 1 ... L: Phi^l.
+        test : bool
+            Include the test points, after the samples: (seeds, K, P + M, K, P + M).
+        """
+        points = len(self.data.points) if checks.flag("test", test) else len(self.data.x)
+        layer, kernels = self._layer("feature_kernels", layer, 0, self.network.depth)
+        if layer:
+            return kernels[:, layer - 1, :, :points, :, :points]
+        x, times = self.data.points[:points], len(self.kernel_times)
+        return np.broadcast_to((x @ x.T / x.shape[1])[:, None], (self.seeds, times, points, times, points))
+
+    def gradient_kernel(self, layer, test=False):
+        """Gradient kernel between the `kernel_times`, (seeds, K, P, K, P), or (seeds, K, P, C, K, P, C) for labels with an axis of outputs.
+
+        Parameters
+        ----------
+        layer : int
+            1 ... L: G^l; L + 1: that of the output, 1.
+        test : bool
+            Must be False: gradients are recorded at the training samples.
+        """
+        self._refuse_test(test)
+        layer, kernels = self._layer("gradient_kernels", layer, 1, self.network.depth + 1)
+        times, shape = len(self.kernel_times), self.data.targets.shape
+        if layer <= self.network.depth:
+            kernel = kernels[:, layer - 1]
+        else:
+            kernel = np.broadcast_to(np.eye(shape[1])[:, None, None], (self.seeds, times, shape[0], shape[1], times, *shape))
+        return kernel.reshape(self.seeds, *2 * (times, *self.data.y.shape))
 
     def tangent_kernel(self, test=False):
         """Sum over layers of Phi^(l-1) G^l at the `kernel_times`, (seeds, K, P, P), or (seeds, K, P, C, P, C) for labels with outputs.
 
         Gradients are recorded at the training samples, so ``test=True`` is refused.
         """
-        if checks.flag("test", test):
-            raise ValueError("test must be False for finite fully connected networks: their gradients are recorded at the training samples")
-        layers, (samples, outputs) = range(1, self.network.depth + 1), self.data.targets.shape
-        gradients = [self._at_equal_times(self._layer("gradient_kernels", layer)) for layer in layers]
-        features = [self._at_equal_times(self.feature_kernel(layer)) for layer in layers]
-        gram = self.data.x @ self.data.x.T / self.data.x.shape[1]
-        gradients.append(np.tile(np.eye(outputs), (samples, samples)))
+        self._refuse_test(test)
+        (samples, outputs), tangent = self.data.targets.shape, 0.0
         with np.errstate(over="ignore", invalid="ignore"):
-            tangent = sum(phi.repeat(outputs, axis=-2).repeat(outputs, axis=-1) * g for phi, g in zip([gram, *features], gradients))
+            for layer in range(1, self.network.depth + 2):
+                phi, g = self._at_equal_times(self.feature_kernel(layer - 1)), self._at_equal_times(self.gradient_kernel(layer))
+                tangent = tangent + phi[..., None, :, None] * g.reshape(*g.shape[:2], samples, outputs, samples, outputs)
         return tangent.reshape(*tangent.shape[:2], *2 * self.data.y.shape)
 
     def alignment(self, kernel="tangent"):
@@ -320,14 +410,19 @@ class KernelEnsemble(FunctionEnsemble):
 
     @staticmethod
     def _at_equal_times(kernel):
-        """(seeds, K, n, K, n) -> (seeds, K, n, n)."""
-        times = np.arange(kernel.shape[1])
-        return np.moveaxis(kernel[:, times, :, times], 0, 1)
+        """(seeds, K, ..., K, ...) -> (seeds, K, ..., ...)."""
+        return np.moveaxis(np.diagonal(kernel, axis1=1, axis2=(kernel.ndim + 1) // 2), -1, 1)
 
-    def _layer(self, name, layer):
-        if checks.integer("layer", layer, 1) > self.network.depth:
-            checks.fail("layer", layer, f"an integer from 1 to {self.network.depth}")
+    def _layer(self, name, layer, lowest, highest):
+        """The number of a checked layer, and the kernels of all."""
+        if checks.integer("layer", layer, lowest) > highest:
+            checks.fail("layer", layer, f"an integer from {lowest} to {highest}")
         kernels = getattr(self, name)
         if kernels is None:
             raise ValueError("this ensemble has no kernels: simulate with track='kernels'")
-        return kernels[:, layer - 1]
+        return layer, kernels
+
+    @staticmethod
+    def _refuse_test(test):
+        if checks.flag("test", test):
+            raise ValueError("test must be False for finite fully connected networks: their gradients are recorded at the training samples")

@@ -9,5 +9,9 @@ class StorageError(RuntimeError):
     """A trajectory file cannot be read or written: wrong format, newer schema, or held by another writer."""
 
 
+class StorageWarning(UserWarning):
+    """A solve could not be written where it should be; the message says where it is instead."""
+
+
 class EdgeOfStabilityWarning(UserWarning):
     """The learning rate is so near its stable maximum that finite networks approach the theory slowly."""

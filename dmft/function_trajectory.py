@@ -5,11 +5,11 @@ from typing import ClassVar
 
 import numpy as np
 
-from . import checks
+from . import checks, curves
 from .trajectory import Stored, Trajectory
 
 
-@dataclass(eq=False, repr=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class FunctionTrajectory(Trajectory):
     """The function a network learns, at the P training samples and M test points.
 
@@ -48,6 +48,13 @@ class FunctionTrajectory(Trajectory):
         "tangent_grams": Stored(("time", "point", "sample"), "normalised tangent kernel, before every step"),
     }
 
+    parts: ClassVar = {
+        "predictions": ("time", "sample", "output"),
+        "standard_error": ("time", "sample", "output"),
+        "test_predictions": ("time", "test point", "output"),
+        "test_standard_error": ("time", "test point", "output"),
+    }
+
     @property
     def samples(self):
         """P, the number of training samples."""
@@ -76,22 +83,17 @@ class FunctionTrajectory(Trajectory):
     def tangent_kernel(self, test=False):
         """Normalised tangent kernel before every step, (T, P, P); with ``test`` its rows of the test points too, (T, P + M, P)."""
         if self.tangent_grams is None:
-            raise ValueError("this trajectory has no tangent kernel: solve with track='kernels'")
+            raise ValueError("this trajectory has no tangent kernel; of a ShallowNet, solve with track='kernels'")
         return self.tangent_grams if checks.flag("test", test) else self.tangent_grams[:, : self.samples]
 
-    def to_xarray(self):
-        """Labelled view as an `xarray.Dataset` (needs the optional dependency xarray)."""
-        import xarray
-
-        variables = {name: (self.labels(name), array) for name, array in self.arrays().items()}
-        return xarray.Dataset(
-            variables, {"time": self.times}, {"status": self.status.value, "method": self.method, "samples": self.samples}
-        )
+    def _attributes(self):
+        return super()._attributes() | {"samples": self.samples}
 
     def summary(self):
         last = min(self.finished, self.rows) - 1
         size, error = np.abs(self.predictions[[0, last]]).reshape(2, -1).mean(axis=1), self.standard_error[last].mean()
-        lines = [f"logits     mean size {size[0]:.4g} -> {size[1]:.4g}" + (f", Monte Carlo error {error:.2g}" if error else "")]
+        name = curves.function_name(self.options["loss"])
+        lines = [f"{name:10} mean size {size[0]:.4g} -> {size[1]:.4g}" + (f", Monte Carlo error {error:.2g}" if error else "")]
         for name, loss in (("train loss", self.train_loss), ("test loss ", self.test_loss)):
             if loss is not None:
                 lines.append(f"{name} {loss[0]:.6g} -> {loss[last]:.6g}")

@@ -10,7 +10,7 @@ from .function_trajectory import FunctionTrajectory
 from .trajectory import Stored
 
 
-@dataclass(eq=False, repr=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class KernelTrajectory(FunctionTrajectory):
     """The function an infinitely wide network learns at P training samples and M test points, and its kernels.
 
@@ -89,6 +89,9 @@ class KernelTrajectory(FunctionTrajectory):
         "preactivations": Stored(("chosen time", "layer", "point", "Monte Carlo sample"), "samples of the preactivations", "filled"),
     }
 
+    def _coordinates(self):
+        return super()._coordinates() | {"chosen_time": np.array(self.options.get("preactivation_times", ()), dtype=int)}
+
     def labels(self, name):
         if name.startswith("tangent_gram") and self.data.y.ndim == 2:
             return "time", "followed point", "output", "sample", "output'"
@@ -160,10 +163,10 @@ class KernelTrajectory(FunctionTrajectory):
             raise ValueError("test=True needs gradients at the test points: solve with track='test kernels'")
         return values[:, :points]
 
-    def feature_kernel_error(self, layer):
-        """Monte Carlo standard error of the feature kernel at equal times, (T, P, P)."""
-        layer = self._layer(layer, 1, self.network.depth)
-        return self._tracked("feature_gram_errors")[:, layer - 1, : self.samples, : self.samples]
+    def feature_kernel_error(self, layer, test=False):
+        """Monte Carlo standard error of the feature kernel at equal times, (T, P, P), with ``test`` (T, P + M, P + M)."""
+        layer, points = self._layer(layer, 1, self.network.depth), len(self.data.points) if checks.flag("test", test) else self.samples
+        return self._tracked("feature_gram_errors")[:, layer - 1, :points, :points]
 
     def gradient_kernel_error(self, layer):
         """Monte Carlo standard error of the gradient kernel at equal times, (T, P C, P C)."""

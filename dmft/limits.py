@@ -10,11 +10,12 @@ from fractions import Fraction
 
 import sympy
 
-from derivations import arrangements, deep_limits
+from derivations import arrangements, deep_limits, report
 from derivations import shallow as _derivation
 from derivations.deep_limits import from_abc
 from derivations.limit_classes import REGIMES
 from derivations.losses import LOSSES
+from derivations.printed import Printed
 from derivations.shallow import Derivation, LimitClass
 
 from . import checks
@@ -29,11 +30,13 @@ NAMED_POINTS = {
 }
 
 _TOLERANCE = 1e-12
-_RELATIONS = {sympy.Eq: "=", sympy.Lt: "<", sympy.Le: "<=", sympy.Gt: ">", sympy.Ge: ">="}
 
 
-class _Derived:
+class _Derived(Printed):
     """What all derived limits offer; `derivation` holds the rest."""
+
+    def __str__(self):
+        return repr(self)
 
     @property
     def symbols(self):
@@ -64,6 +67,36 @@ class _Derived:
         names = [c.name for c in self.classes]
         return self.classes[names.index(checks.choice("name", name, names))]
 
+    def violated(self, q_sigma, q_eta):
+        """The conditions of stable training that exponents violate.
+
+        Parameters
+        ----------
+        q_sigma, q_eta
+            As in `classify`.
+
+        Returns
+        -------
+        tuple of sympy.Boolean
+            Empty inside the band, where `classify` finds a class. Where the band is a union, one `sympy.Or` of what each part asks for.
+        """
+        parts = [sympy.And(*(condition for condition, _ in part)) for part in self._unmet(q_sigma, q_eta)]
+        return tuple(_sorted_args(parts[0])) if len(parts) == 1 else (sympy.Or(*parts),) if parts else ()
+
+    def violation(self, q_sigma, q_eta):
+        """`violated` in words, with the values of what it bounds; empty inside the band."""
+        parts = (" and ".join(f"{report.plain(c)} (it is {value})" for c, value in part) for part in self._unmet(q_sigma, q_eta))
+        return "; or else ".join(parts)
+
+    def _unmet(self, q_sigma, q_eta):
+        """For each part of the band the violated conditions, each with the value of its left side; no parts inside the band."""
+        point, tolerance = _point(self._given(q_sigma, q_eta))
+        if self.classify(q_sigma, q_eta) is not None:
+            return []
+        values = dict(zip(self.symbols, map(sympy.Rational, point)))
+        parts = self.band.args if isinstance(self.band, sympy.Or) else (self.band,)
+        return [list(_violations(part, values, exact=not tolerance)) for part in parts]
+
     def _given(self, q_sigma, q_eta):
         """Exponents by the names of their arguments, in the order of `symbols`."""
         layers = len(self.symbols) - 1
@@ -92,6 +125,14 @@ class Limits(_Derived):
     Attributes
     ----------
     derivation : derivations.shallow.Derivation
+
+    Examples
+    --------
+    >>> lim = dmft.limits.shallow()
+    >>> lim
+    Limits(loss='logistic', 13 classes: A1 A2 A3 A4 A5 M1 M2 M3 M4 M5 N1 N2 N3)
+    >>> {name: lim.classify(*point).name for point, names in lim.named_points.items() for name in names}
+    {'MF': 'M2', 'IC-MF': 'M2', 'NTK': 'N2', 'sym-default': 'M4'}
     """
 
     derivation: Derivation
@@ -111,7 +152,7 @@ class Limits(_Derived):
         Returns
         -------
         LimitClass or None
-            None outside the band.
+            None outside the band; `violated` then says why.
 
         Raises
         ------
@@ -120,19 +161,22 @@ class Limits(_Derived):
         """
         return self.derivation.classify(*_point(self._given(q_sigma, q_eta)))
 
-    def _values(self, q_sigma, q_eta):
-        point, _ = _point(self._given(q_sigma, q_eta))
-        return dict(zip(self.symbols, map(sympy.Rational, point)))
-
     def exponent(self, limit, name, q_sigma, q_eta):
-        """The value of one of `limit.exponents`, for example "logits", at exponents of its class (float)."""
-        return float(sympy.sympify(limit.exponents[name]).subs(self._values(q_sigma, q_eta)))
+        """The power of the width of one of `limit.exponents` (float).
 
-    def violation(self, q_sigma, q_eta):
-        """In words, which conditions exponents outside the band violate."""
-        values = self._values(q_sigma, q_eta)
-        alternatives = self.band.args if isinstance(self.band, sympy.Or) else (self.band,)
-        return "; or else ".join(" and ".join(_violations(alternative, values)) for alternative in alternatives)
+        Parameters
+        ----------
+        limit : LimitClass
+        name : str
+            For example "logits".
+        q_sigma, q_eta
+            Exponents of this class, as in `classify`.
+        """
+        point, _ = _point(self._given(q_sigma, q_eta))
+        return float(sympy.sympify(limit.exponents[name]).subs(dict(zip(self.symbols, map(sympy.Rational, point)))))
+
+    def __reduce__(self):
+        return shallow, (self.derivation.loss.name, "common" if len(self.symbols) == 2 else "layer-wise")
 
     def __repr__(self):
         return f"Limits(loss={self.derivation.loss.name!r}, {len(self.classes)} classes: {' '.join(c.name for c in self.classes)})"
@@ -150,6 +194,14 @@ class DeepLimits(_Derived):
     depth : int
     rates : {"common", "layer-wise"}
     model : derivations.deep_limits.Model
+
+    Examples
+    --------
+    >>> lim = dmft.limits.deep(depth=2)
+    >>> lim.classify("-3/2", "1").name
+    'M2'
+    >>> lim.named()["muP"]
+    'M2'
     """
 
     depth: int
@@ -185,7 +237,7 @@ class DeepLimits(_Derived):
         Returns
         -------
         LimitClass or None
-            None outside the band.
+            None outside the band; `violated` then says why.
 
         Raises
         ------
@@ -231,6 +283,9 @@ class DeepLimits(_Derived):
             found[regime, c.signs] = (*found.get((regime, c.signs), ()), c.name)
         return found
 
+    def __reduce__(self):
+        return _deep, (self.depth, self.rates, self.model.loss.name, self.model.seen, self.model.bounded)
+
     def __repr__(self):
         return f"DeepLimits(depth={self.depth}, rates={self.rates!r}, loss={self.model.loss.name!r})"
 
@@ -252,15 +307,30 @@ def shallow(loss="logistic", rates="common"):
     ------
     ValueError
         If loss or rates have another name.
+
+    Examples
+    --------
+    >>> lim = dmft.limits.shallow()
+    >>> lim.band
+    (q_eta + q_sigma >= -1/2) & (q_eta + q_sigma <= 0)
+    >>> lim.classify(q_sigma="-1", q_eta="1")
+    <M2: mean field, layers a, w, where q_eta + q_sigma = 0, q_eta + 2*q_sigma = -1>
+    >>> lim.classify(q_sigma="3", q_eta="0") is None, lim.violated(q_sigma="3", q_eta="0")
+    (True, (q_eta + q_sigma <= 0,))
     """
     return _shallow(checks.choice("loss", loss, tuple(LOSSES)), checks.choice("rates", rates, ("common", "layer-wise")))
 
 
-def _violations(conditions, values):
-    for relation in sympy.And.make_args(conditions):
+def _violations(conditions, values, exact):
+    """The violated ones of several conditions, and the values of their left sides."""
+    for relation in _sorted_args(conditions):
         value = relation.lhs.subs(values)
         if not relation.func(value, relation.rhs):
-            yield f"{relation.lhs} {_RELATIONS[type(relation)]} {relation.rhs} (it is {value})"
+            yield relation, value if exact else f"{float(value):g}"
+
+
+def _sorted_args(conditions):
+    return sorted(sympy.And.make_args(conditions), key=sympy.default_sort_key)
 
 
 @functools.cache
@@ -295,6 +365,13 @@ def deep(depth, rates="common", loss="logistic", *, identify_random_features=Tru
     ------
     TypeError, ValueError
         If an argument is not one of these.
+
+    Examples
+    --------
+    >>> len(dmft.limits.deep(depth=2).classes)
+    13
+    >>> dmft.limits.deep(depth=1, rates="layer-wise").violation(1, ["0", "0"])
+    'q_eta_1 + q_eta_2 + 2*q_sigma <= 0 (it is 2)'
     """
     depth = checks.integer("depth", depth, 1)
     checks.choice("rates", rates, ("common", "layer-wise"))

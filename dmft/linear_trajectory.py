@@ -33,7 +33,7 @@ def _stored_kernel(name):
     return Stored(dimensions, f"{_DESCRIPTIONS[name]}; lower triangle", "triangle")
 
 
-@dataclass(eq=False, repr=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class LinearTrajectory(Trajectory):
     """Losses and two-time functions of a deep linear network.
 
@@ -122,26 +122,23 @@ class LinearTrajectory(Trajectory):
         rows = len(matrix) // outputs
         return matrix.reshape(rows, outputs, rows, outputs)
 
-    def to_xarray(self):
-        """Labelled view as an `xarray.Dataset` (needs the optional dependency xarray)."""
-        import xarray
+    def _names(self):
+        return "test_loss", "train_loss", *(f"{letter}_{name}" for letter in "CR" for name in CORRELATIONS)
 
-        variables = {"test_loss": ("time", self.test_loss), "train_loss": ("time", self.train_loss)}
-        dims = ("time", "time'") if self.network.outputs == 1 else ("time", "output", "time'", "output'")
-        for prefix, names, read in (("C", CORRELATIONS, self.correlation), ("R", RESPONSES, self.response)):
-            for name in names:
-                if name in LAYERED:
-                    stack = np.stack([read(name, layer=l) for l in range(1, self.network.depth + 1)])
-                    variables[f"{prefix}_{name}"] = (("layer", *dims), stack)
-                else:
-                    variables[f"{prefix}_{name}"] = (dims, read(name))
-        coordinates = {"time": self.times, "time'": self.times, "layer": np.arange(1, self.network.depth + 1)}
-        return xarray.Dataset(variables, coordinates, {"status": self.status.value, "method": self.method})
+    def _variable(self, name):
+        letter, _, field = name.partition("_")
+        if letter not in ("C", "R"):
+            return super()._variable(name)
+        read = self.correlation if letter == "C" else self.response
+        dimensions = ("time", "time_2") if self.network.outputs == 1 else ("time", "output", "time_2", "output_2")
+        if field not in LAYERED:
+            return dimensions, read(field)
+        return ("layer", *dimensions), np.stack([read(field, layer=layer) for layer in range(1, self.network.depth + 1)])
 
     def summary(self):
         last = min(self.finished, self.rows) - 1
         losses = ((name, getattr(self, f"{name}_loss")) for name in ("test", "train"))
         return [
             "    ".join(f"{name} loss  {loss[0]:.6g} -> {loss[last]:.6g}" for name, loss in losses),
-            f"kernels    {', '.join(f'{k} {v.shape}' for k, v in self.kernels.items())}    {self.nbytes / 2**20:.1f} MiB",
+            f"kernels    correlations and responses of {', '.join(CORRELATIONS)}    {self.nbytes / 2**20:.1f} MiB",
         ]

@@ -36,6 +36,13 @@ class DeepLinear(Specification):
     ------
     ValueError, TypeError
         If an argument is out of range; the message names it.
+
+    Examples
+    --------
+    >>> dmft.DeepLinear(depth=2, width_ratio=(0.5, 2.0), richness=0.3).width_ratios
+    (0.5, 2.0)
+    >>> dmft.DeepLinear(depth=1, width_ratio=4.0, parameterization="ntk").richness
+    0.5
     """
 
     depth: int
@@ -124,6 +131,13 @@ class ShallowNet(Specification):
     ------
     ValueError, TypeError
         If an argument is out of range; the message names it.
+
+    Examples
+    --------
+    >>> dmft.ShallowNet("-1", "1", activation="tanh") == dmft.ShallowNet.mean_field(activation="tanh")
+    True
+    >>> dmft.limits.shallow().classify("-1", "1").name
+    'M2'
     """
 
     q_sigma: Fraction | float | str
@@ -210,6 +224,11 @@ class MLP(Specification):
     ------
     ValueError, TypeError
         If an argument is out of range; the message names it.
+
+    Examples
+    --------
+    >>> dmft.MLP(depth=2, activation="leaky_relu", richness=0.5)
+    MLP(depth=2, activation='leaky_relu', richness=0.5, outputs=1, negative_slope=0.1)
     """
 
     depth: int
@@ -258,6 +277,14 @@ class DeepNet(Specification):
     ------
     ValueError, TypeError
         If an argument is out of range; the message names it.
+
+    Examples
+    --------
+    >>> network = dmft.DeepNet(depth=2, parameterization="mup", activation="tanh")
+    >>> network.abc
+    ABC(a=('-1/2', '0', '1/2'), b=('1/2', '1/2', '1/2'), c=('0', '0', '0'))
+    >>> network.abc.analyze("tanh").regime
+    'feature learning'
     """
 
     depth: int

@@ -4,11 +4,12 @@ W^l = m^(-a_l) w^l with w^l(0) ~ N(0, m^(-2 b_l)) and learning rate eta m^(-c_l)
 docs/theory/deep_parameterizations.md, section 1; arXiv 2011.14522; arXiv 2110.15596.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import cache, cached_property
 
 from derivations import activations, deep, deep_analysis, deep_report, polytope, rates
+from derivations.printed import Printed
 
 from . import checks
 from .specification import Specification
@@ -48,6 +49,14 @@ class ABC(Specification):
     ------
     ValueError, TypeError
         If an argument is not a sequence of L + 1 >= 2 exact exponents; the message names it.
+
+    Examples
+    --------
+    >>> mup = dmft.ABC(a=("-1/2", 0, "1/2"), b=("1/2", "1/2", "1/2"), c=(0, 0, 0))
+    >>> mup == dmft.parameterization("mup", depth=2)
+    True
+    >>> mup.analyze("tanh").feature_learning
+    True
     """
 
     a: tuple
@@ -198,6 +207,13 @@ def parameterization(name, depth, *, rate=None, degree=None):
     Returns
     -------
     ABC
+
+    Examples
+    --------
+    >>> dmft.parameterization("mup", depth=2)
+    ABC(a=('-1/2', '0', '1/2'), b=('1/2', '1/2', '1/2'), c=('0', '0', '0'))
+    >>> dmft.parameterization("sp", depth=2).analyze().regime, dmft.parameterization("sp", depth=2, rate=1).analyze().regime
+    ('unstable', 'kernel')
     """
     checks.choice("name", name, NAMES)
     depth = checks.integer("depth", depth, 1)
@@ -284,8 +300,8 @@ def _reduced(a, effective):
 _NAMED = dict(zip(NAMES, (_sp, _ntk, _mup, _integrable, _ip_llr, _ip_bias, _ip_non_centered, _hybrid), strict=True))
 
 
-@dataclass(frozen=True)
-class Analysis:
+@dataclass(frozen=True, repr=False)
+class Analysis(Printed):
     """What follows from the exponents of a parameterization; print it.
 
     Attributes
@@ -344,8 +360,8 @@ class Analysis:
         return deep_report.text(self.result)
 
 
-@dataclass(frozen=True)
-class StableCut:
+@dataclass(frozen=True, repr=False)
+class StableCut(Printed):
     """A plane through the polytope of stable parameterizations.
 
     Attributes
@@ -358,8 +374,12 @@ class StableCut:
     """
 
     plane: str
-    cut: object
-    points: dict
+    cut: object = field(hash=False)
+    points: dict = field(hash=False)
+
+    def __str__(self):
+        places = (f"  {name}: ({', '.join(map(str, place))})" for name, place in self.points.items())
+        return "\n".join([f"Plane {self.plane!r} of parameterizations, where training is {', '.join(self.cut.regions)}", *places])
 
 
 def stable_cut(depth, plane="ntk-mup", box=((-1, 2), (-2, 2))):

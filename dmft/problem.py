@@ -1,12 +1,14 @@
 """Problems written as TOML files, as the command line reads them."""
 
+import dataclasses
 import inspect
 import tomllib
 from dataclasses import dataclass
+from pathlib import Path
 
-from . import datasets, training  # noqa: F401  (register the specifications that `from_dict` builds)
+from . import checks, data_files, datasets, training  # noqa: F401  (register the specifications that `from_dict` builds)
 from .coordinate_check import coordinate_check
-from .data import StructuredData
+from .data import Dataset, StructuredData
 from .networks import MLP, DeepLinear, DeepNet
 from .simulate import option_names as simulate_options
 from .solve import option_names as solve_options
@@ -36,8 +38,52 @@ class Problem:
     compare: dict
     coordinate_check: dict
 
+    def replaced(self, changes):
+        """The problem with parts replaced by dotted names, such as ``{"training.learning_rate": 0.1, "solve.method": "ntk"}``."""
+        return replaced(self, changes)
 
-def read(path):
+
+def replaced(stated, changes):
+    """Tables or dataclasses with parts replaced; all parts of one dataclass at once, so that they may depend on each other.
+
+    Parameters
+    ----------
+    stated : dict or dataclass
+        Whose entries or fields are dicts and dataclasses in turn; it is left as it is. What a dict does not have is added.
+    changes : dict of {str: object}
+        New values by dotted names.
+
+    Raises
+    ------
+    ValueError
+        If a name leads nowhere, two of them overlap, or a dataclass refuses the values.
+    """
+    return _replaced(stated, {tuple(name.split(".")): value for name, value in changes.items()}, ())
+
+
+def _replaced(stated, changes, above):
+    is_table, inner = isinstance(stated, dict), {}
+    if not (is_table or dataclasses.is_dataclass(stated)):
+        raise ValueError(f"{'.'.join((*above, *next(iter(changes))))} cannot be set: {'.'.join(above)} is {stated!r}, which has no parts")
+    for (first, *rest), value in changes.items():
+        inner.setdefault(first, {})[tuple(rest)] = value
+    fields = None if is_table else [field.name for field in dataclasses.fields(stated)]
+    new = {}
+    for first, parts in inner.items():
+        name = ".".join((*above, first))
+        if not first or () in parts and len(parts) > 1:
+            raise ValueError(f"{name or 'a name'} must be set once, by a dotted name such as training.learning_rate")
+        if fields is not None and first not in fields:
+            raise ValueError(f"{name} cannot be set; {'.'.join(above) or 'a problem'} has {', '.join(fields)}")
+        if () in parts:
+            new[first] = parts[()]
+        else:
+            old = stated.get(first, {}) if is_table else getattr(stated, first)
+            new[first] = _replaced(old, parts, (*above, first))
+    return stated | new if is_table else dataclasses.replace(stated, **new)
+
+
+def read(path, changes=None):
     """The `Problem` in a TOML file.
 
     The tables [network], [data] and [training] hold ``type = "<class of dmft>"`` and the arguments of that class; infinity is written
@@ -51,6 +97,16 @@ def read(path):
     themselves. Otherwise they are images, with the arguments of `dmft.datasets.binary_digits`, or of `dmft.datasets.one_hot_digits` for
     a network with several outputs; for an `MLP` of norm 8 by default.
 
+    ``type = "Dataset"`` takes one's own data: ``file = "own.npz"`` or ``"own.csv"`` with the arguments of `dmft.datasets.read`, or x, y,
+    test_x and test_y as arrays or names of ``.npy`` files. Names are relative to the problem's file. For a `DeepLinear` its training
+    samples are described as digits are, with ``sample_ratio``, and ``images = true`` trains on them.
+
+    Parameters
+    ----------
+    path : path
+    changes : dict of {str: object}, optional
+        Entries of the tables to be replaced or added before they are read, by dotted names such as "training.learning_rate".
+
     Raises
     ------
     OSError
@@ -59,7 +115,7 @@ def read(path):
         If it is not TOML, or a table or key is missing, unknown or out of range; the message names it.
     """
     with open(path, "rb") as file:
-        tables = tomllib.load(file)
+        tables = replaced(tomllib.load(file), changes or {})
     _check_names("table", tables, _TABLES)
     for name, table in tables.items():
         if not isinstance(table, dict):
@@ -72,12 +128,12 @@ def read(path):
     for name, valid in keys.items():
         _check_names(f"key under [{name}]", tables.get(name, {}), valid)
 
-    data, images = _read_data(tables["data"], network)
+    data, images = _read_data(tables["data"], network, Path(path).parent)
     simulate = dict(tables.get("simulate", {}))
     compare = {"dims": simulate.pop("dims")} if "dims" in simulate else {}
     if simulate.pop("images", False):
         if images is None:
-            raise ValueError('images = true under [simulate] needs type = "digits" under [data]')
+            raise ValueError('images = true under [simulate] needs type = "digits" or "Dataset" under [data]')
         simulate["inputs"] = images
     return Problem(
         network=network,
@@ -105,21 +161,37 @@ def _keys(network):
     }
 
 
-def _read_data(table, network):
+def _read_data(table, network, folder):
     """Data for the theory, and the data set behind Gaussian data if there is one."""
-    if table.get("type") != "digits":
+    makers = {"digits": _digits, "Dataset": _own}
+    if table.get("type") not in makers:
         return from_dict(table), None
     arguments = {key: value for key, value in table.items() if key != "type"}
+    ratio = {"sample_ratio": arguments.pop("sample_ratio")} if isinstance(network, DeepLinear) and "sample_ratio" in arguments else {}
+    made = makers[table["type"]](arguments, network, folder)
+    return (StructuredData.from_dataset(*made, **ratio), made) if isinstance(network, DeepLinear) else (made, None)
+
+
+def _digits(arguments, network, folder):
     if isinstance(network, DeepLinear):
         make, further = datasets.digits, ("sample_ratio",)
     else:
         make, further = datasets.one_hot_digits if getattr(network, "outputs", 1) > 1 else datasets.binary_digits, ()
     _check_names('key of data of type "digits"', arguments, (*inspect.signature(make).parameters, *further))
-    if isinstance(network, MLP):
-        arguments = {"norm": _MLP_NORM} | arguments
-    ratio = {key: arguments.pop(key) for key in further if key in arguments}
-    made = make(**arguments)
-    return (StructuredData.from_dataset(made.x, made.y, **ratio), made) if isinstance(network, DeepLinear) else (made, None)
+    return make(**({"norm": _MLP_NORM} if isinstance(network, MLP) else {}) | arguments)
+
+
+def _own(arguments, network, folder):
+    """A data set in one file, or in arrays some of which are files."""
+    if "file" not in arguments:
+        _check_names('key of data of type "Dataset" without file', arguments, [field.name for field in dataclasses.fields(Dataset)])
+        if not {"x", "y"} <= set(arguments):
+            raise ValueError(f'data of type "Dataset" must have file, or x and y; got {", ".join(arguments) or "neither"}')
+        files = {key: data_files.array(key, folder / value) for key, value in arguments.items() if isinstance(value, str)}
+        return Dataset(**arguments | files)
+    _check_names('key of data of type "Dataset" with file', arguments, inspect.signature(datasets.read).parameters)
+    files = {key: folder / checks.text(key, arguments[key]) for key in ("file", "test_file") if key in arguments}
+    return datasets.read(**arguments | files)
 
 
 def _check_names(kind, given, valid):

@@ -5,27 +5,29 @@ from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
-from rich.table import Table
 
 import dmft
+
+from . import terminal
 
 CLASSES = (3, 8)
 NETWORK = dmft.DeepLinear(depth=2, width_ratio=1.0)
 
 
-def run(folder, echo=print):
-    """Solve, simulate and compare, on isotropic data and on digits; write HDF5 files and a figure to `folder`.
+def run(folder):
+    """Solve, simulate and compare, on isotropic data and on digits; write HDF5 files and a figure to `folder`, and print what is found.
 
     Parameters
     ----------
     folder : str or Path
         Created if it does not exist; results of an earlier run are replaced.
-    echo : callable
-        Takes every line and table of the report.
     """
-    start = time.perf_counter()
+    start, out = time.perf_counter(), terminal.console()
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
+
+    def echo(text):
+        terminal.prose(out, text.splitlines())
 
     echo("Isotropic Gaussian data: theory (compiled on first use), then 16 networks of input dimension 400\n")
     isotropic, networks = isotropic_data()
@@ -33,7 +35,8 @@ def run(folder, echo=print):
 
     echo(f"Digits {CLASSES[0]} and {CLASSES[1]}: the theory sees only the covariance and the linear target of the 8 x 8 images\n")
     digits, ensembles = digits_data()
-    echo(agreement(digits, ensembles))
+    echo("(networks - theory) / theory, mean over steps ± standard error")
+    terminal.show(out, ("trained on", "networks", "max |z|", "test loss", "train loss"), agreement(digits, ensembles), right=True)
     echo("Gaussian inputs differ from the theory by finite size alone, images also by what covariance and linear target do not say.\n")
 
     files = {
@@ -51,7 +54,7 @@ def run(folder, echo=print):
 def isotropic_data():
     """Trajectory and ensemble at alpha = 2 with label noise."""
     problem = NETWORK, dmft.GaussianData(sample_ratio=2.0, label_noise=0.3), dmft.GradientDescent(learning_rate=0.05, steps=80)
-    return dmft.solve(*problem, progress=False), dmft.simulate(*problem, dim=400, seeds=16, progress=False)
+    return dmft.solve(*problem), dmft.simulate(*problem, dim=400, seeds=16)
 
 
 def digits_data():
@@ -59,28 +62,21 @@ def digits_data():
     images = dmft.datasets.digits(CLASSES)
     data = dmft.StructuredData.from_dataset(images.x, images.y, sample_ratio=2.0)
     problem = NETWORK, data, dmft.GradientDescent(learning_rate=0.02, steps=80)
-    return dmft.solve(*problem, progress=False), {
-        "images, D = 64": dmft.simulate(*problem, inputs=images, seeds=128, progress=False),
-        "Gaussian inputs, D = 64": dmft.simulate(*problem, dim=64, seeds=128, progress=False),
-        "Gaussian inputs, D = 320": dmft.simulate(*problem, dim=320, seeds=32, progress=False),
+    return dmft.solve(*problem), {
+        "images, D = 64": dmft.simulate(*problem, inputs=images, seeds=128),
+        "Gaussian inputs, D = 64": dmft.simulate(*problem, dim=64, seeds=128),
+        "Gaussian inputs, D = 320": dmft.simulate(*problem, dim=320, seeds=32),
     }
 
 
 def agreement(trajectory, ensembles):
-    """Table of the largest |z| and the mean deviation of each ensemble from the theory, whatever they are."""
-    table = Table(
-        "trained on",
-        "networks",
-        "max |z|",
-        "test loss",
-        "train loss",
-        title="(networks - theory) / theory, mean over steps ± standard error",
-    )
+    """Rows of the largest |z| and the mean deviation of each ensemble from the theory, whatever they are."""
+    rows = []
     for name, ensemble in ensembles.items():
         verdict = dmft.compare(trajectory, ensemble)
         deviations = (_percent(loss.relative_error, loss.standard_error / loss.theory) for loss in (verdict.test, verdict.train))
-        table.add_row(name, str(ensemble.seeds), f"{verdict.max_abs_z:.1f}", *deviations)
-    return table
+        rows.append((name, str(ensemble.seeds), f"{verdict.max_abs_z:.1f}", *deviations))
+    return rows
 
 
 def _percent(deviations, errors):

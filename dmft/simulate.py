@@ -51,26 +51,8 @@ def simulate(network, data, training, *, seeds=8, rng=0, progress=True, workers=
         Show a progress bar.
     workers : int
         Processes that share the seeds.
-    dim : int
-        DeepLinear only: input dimension D; may be left out with `inputs`.
-    inputs : Dataset, optional
-        DeepLinear only: real data instead of Gaussian samples: each seed draws its training rows from it with replacement, inputs
-        and labels. The test loss is the error against the data set's least-squares linear target under the data set's covariance; at
-        ``sample_ratio=math.inf`` networks are trained on all of it.
-    width : int
-        ShallowNet: d. DeepNet: m, MLP: N, of every hidden layer.
-    loss : {"logistic", "hinge", "mse", "softmax"}
-        All but DeepLinear; default "logistic" of a ShallowNet, else "mse". The first two for one output, "softmax" for several and
-        one-hot labels; an MLP takes "mse" and "logistic". The derivative of "mse" is f - y.
-    track : {None, "kernels", "coordinates"}
-        "kernels" records, of a ShallowNet, the tangent kernel before every step; of an MLP, feature and gradient kernels.
-        "coordinates" records the sizes of signals of a DeepNet.
-    kernel_times : sequence of int, optional
-        MLP only: steps between which kernels are recorded; all by default.
-    center : bool
-        MLP only: subtract the function before training, which vanishes at infinite width. Default True.
-    allow_unstable : bool
-        ShallowNet only: train also with exponents at which training is not stable; logits are then not normalised.
+    **options
+        Those of the network's family, as below; `dim` or `width` must be given.
 
     Returns
     -------
@@ -80,6 +62,84 @@ def simulate(network, data, training, *, seeds=8, rng=0, progress=True, workers=
     ------
     ValueError, TypeError
         Before any work, naming the argument.
+
+    Notes
+    -----
+    Options of a `DeepLinear`:
+
+        dim : int
+            Input dimension D; may be left out with `inputs`.
+        inputs : Dataset, default None
+            Real data instead of Gaussian samples: each seed draws its training rows from it with replacement, inputs and labels. The
+            test loss is the error against the data set's least-squares linear target under the data set's covariance; at
+            ``sample_ratio=math.inf`` networks are trained on all of it.
+
+    Options of a `ShallowNet`:
+
+        width : int
+            d, the number of neurons.
+        loss : {"logistic", "hinge", "mse"}, default "logistic"
+            As in `dmft.solve`; the derivative of "mse" is f - y.
+        track : {None, "kernels"}, default None
+            "kernels": record the tangent kernel before every step.
+        allow_unstable : bool, default False
+            Train also with exponents at which training is not stable; logits are then not normalised.
+
+    Options of a `DeepNet`:
+
+        width : int
+            m, of every hidden layer.
+        loss : {"mse", "logistic", "hinge", "softmax"}, default "mse"
+            As in `dmft.solve`.
+        track : {None, "coordinates"}, default None
+            "coordinates": record the sizes of signals.
+
+    Options of an `MLP`:
+
+        width : int
+            N, of every hidden layer.
+        loss : {"mse", "logistic"}, default "mse"
+            As in `dmft.solve`.
+        center : bool, default True
+            Subtract the function before training, which vanishes at infinite width.
+        track : {None, "kernels"}, default None
+            "kernels": record feature and gradient kernels.
+        kernel_times : sequence of int, default None
+            Steps between which kernels are recorded; None: all.
+
+    Examples
+    --------
+    Deep linear networks at input dimension 50, with 25 hidden neurons and 100 samples:
+
+    >>> training = dmft.GradientDescent(learning_rate=0.2, steps=20)
+    >>> network, data = dmft.DeepLinear(depth=2, width_ratio=0.5), dmft.GaussianData(2.0)
+    >>> networks = dmft.simulate(network, data, training, dim=50, seeds=4, progress=False)
+    >>> print(networks)
+    Ensemble of 4 finite networks: D = 50, widths 25, 25, P = 100
+      Gaussian inputs; SeedSequence(entropy=0, spawn_key=())
+      test loss  ... at t = 0, ... +- ... at t = 20
+      train loss ... at t = 0, ... +- ... at t = 20
+      computed in ... s
+    >>> networks.mean("test_loss").shape, networks.standard_error("test_loss").shape
+    ((21,), (21,))
+
+    Networks with one hidden layer, and deep ones, on images:
+
+    >>> data = dmft.datasets.binary_digits((3, 8), samples=8, test_samples=4)
+    >>> networks = dmft.simulate(dmft.ShallowNet.mean_field(), data, training, width=128, seeds=2, track="kernels", progress=False)
+    >>> networks.predictions.shape, networks.tangent_kernel().shape
+    ((2, 21, 8), (2, 21, 8, 8))
+    >>> networks = dmft.simulate(dmft.DeepNet(2), data, training, width=64, seeds=2, track="coordinates", progress=False)
+    >>> networks.test_loss.shape, networks.coordinates.shape
+    ((2, 21), (2, 21, 5, 3))
+
+    Fully connected networks with inputs of norm sqrt(D) = 8, and their kernels before and after training:
+
+    >>> data = dmft.datasets.binary_digits((3, 8), samples=8, test_samples=4, norm=8.0)
+    >>> options = {"width": 64, "track": "kernels", "kernel_times": (0, 20)}
+    >>> networks = dmft.simulate(dmft.MLP(depth=2), data, training, seeds=2, **options, progress=False)
+    >>> networks.feature_kernel(layer=1).shape, networks.tangent_kernel().shape
+    ((2, 2, 8, 2, 8), (2, 2, 8, 8))
     """
     simulation = _simulation_of(network)
     checks.options(options, simulation.OPTIONS, f"simulating a {type(network).__name__}")

@@ -36,7 +36,28 @@ def _theory(network, data, training, method, options):
 
 
 def memory_estimate(network, data, training, method="causal", **options):
-    """Peak memory in bytes that `solve` needs for its arrays, known before any work; see the `memory_estimate` of each theory."""
+    """Peak memory in bytes that `solve` needs for its arrays, known before any work; see the `memory_estimate` of each theory.
+
+    Parameters
+    ----------
+    network, data, training, method, **options
+        As in `solve`.
+
+    Returns
+    -------
+    int
+
+    Raises
+    ------
+    ValueError, TypeError
+        As `solve` raises them.
+
+    Examples
+    --------
+    >>> training = dmft.GradientDescent(learning_rate=0.1, steps=2000)
+    >>> f"{dmft.memory_estimate(dmft.DeepLinear(depth=2), dmft.GaussianData(2.0), training) / 2**30:.1f} GiB"
+    '0.8 GiB'
+    """
     theory = _theory(network, data, training, method, options)
     return theory.memory_estimate(network, data, training, method, **options)
 
@@ -52,7 +73,7 @@ def _check_memory(estimate, limit):
     return limit
 
 
-def solve(network, data, training, method="causal", *, progress=True, out=None, memory_limit=None, **options):
+def solve(network, data, training, method="causal", *, progress=True, out=None, overwrite=False, memory_limit=None, **options):
     """Solve the limit theory of a stated problem.
 
     Parameters
@@ -67,14 +88,14 @@ def solve(network, data, training, method="causal", *, progress=True, out=None, 
     progress : bool
         Show a progress bar.
     out : path, optional
-        HDF5 file written during the solve; `dmft.load` and `dmft.resume` read it, whenever the process ended.
+        HDF5 file written during the solve; `dmft.load` and `dmft.resume` read it, whenever the process ended. If another program
+        takes it away, or the disk is full, a `StorageWarning` and ``report["written_to"]`` say where the result is instead.
+    overwrite : bool
+        Replace a trajectory that `out` holds already; an error by default. Files of any other kind are never replaced.
     memory_limit : float, optional
         Bytes that the solve may take. Default: 80% of the machine's memory.
     **options
-        DeepLinear, "fixed-point": window, tolerance, max_sweeps, damping, anderson; see `solvers.fixed_point.solve`.
-        ShallowNet: loss, width, samples, rng, initial_function, track; see `dmft.theories.shallow`.
-        DeepNet: loss, samples, rng, initial_function; see `dmft.theories.deep`.
-        MLP: loss, samples, rng, replicas, mc_error, tolerance, track, preactivation_times; see `dmft.theories.mlp.check`.
+        Those of the network's family and the method, as below.
 
     Returns
     -------
@@ -87,11 +108,130 @@ def solve(network, data, training, method="causal", *, progress=True, out=None, 
         Before any work, naming the argument.
     SolverError
         If the method itself fails (no convergence).
+    StorageError
+        Before any work, if `out` cannot be written, or holds something that is not to be replaced.
+
+    Notes
+    -----
+    Options of a `DeepLinear`, of method "fixed-point" only:
+
+        window : int or "auto", default "auto"
+            Rows of time iterated at once. "auto" begins with 16 and halves a window that fails; a single row is exact.
+        tolerance : float, default 1e-10
+            Largest change in one sweep, relative to the largest entries.
+        max_sweeps : int, default 200
+            For each window.
+        damping : float, default 1.0
+            Fraction of each change that is applied, in (0, 1].
+        anderson : int, default 0
+            Earlier iterates in Anderson acceleration.
+
+    Options of a `ShallowNet`:
+
+        loss : {"logistic", "hinge", "mse"}, default "logistic"
+            Mean over samples of ln(1 + exp(-y f)), max(0, 1 - y f), (y - f)^2 / 2; labels -1 and +1 for the first two.
+        width : int, default None
+            Solve the equations at this finite width; None: those of their limit.
+        samples : int, default 65536
+            Particles of limits in which the law of the neurons evolves, rounded up to a multiple of 16: half of them are mirror images
+            (opposite a, equal w) of the others, and 8 independent systems share them, whose spread is the standard error.
+        rng : int, numpy.random.SeedSequence or numpy.random.Generator, default 0
+            Of particles and initial function.
+        initial_function : array_like, shape (P[, 1]) or (P + M[, 1]), default None
+            F0, the initial logits over R^e0, at samples and test points, for example those of a finite network; None: drawn from its
+            Gaussian process. The P samples suffice where test points do not depend on it.
+        track : {None, "kernels"}, default None
+            "kernels": keep the tangent kernel before every step.
+
+    Options of a `DeepNet`:
+
+        loss : {"mse", "logistic", "hinge", "softmax"}, default "mse"
+            Mean over samples; gradients are those of (y - f)^2 / 2 for "mse". Labels -1 and +1 for "logistic" and "hinge", one-hot for
+            "softmax".
+        samples : int, default 32768
+            Sampled neurons of each layer where features are learned, rounded up to a multiple of 16; half of them are antithetic mates,
+            and 8 independent systems share them.
+        rng : int, numpy.random.SeedSequence or numpy.random.Generator, default 0
+            Of neurons and initial function.
+        initial_function : array_like, shape (P + M,) or (P + M, C), default None
+            Logits at the start, where these are random: a Gaussian process in the kernel regime of a readout with weights of size
+            m^(-1/2), the output bias of "ip-bias"; None: drawn.
+
+    Options of an `MLP`; "ntk" and "perturbative" take loss and track, "gradient-independence" the first six:
+
+        loss : {"mse", "logistic"}, default "mse"
+            Mean over samples, sum over outputs, of (y - f)^2 / 2 (reported without the factor 1/2) or of ln(1 + exp(-y f)), y = +-1.
+        samples : int, default None
+            Monte Carlo samples of every replica, mirror images included, rounded up to a power of two; None: 4096, or more if there are
+            many points. Sampling errors are smaller than samples**-1/2, and a bias of order (rank of the kernels) / samples does not
+            average out over replicas. Linear networks are solved without. "fixed-point": any even number; None: 2000.
+        rng : int, numpy.random.SeedSequence or numpy.random.Generator, default 0
+        replicas : int, default 8
+            Independent repetitions, whose mean is the result and whose spread its standard error; at least 6 for one to rely on.
+        tolerance : float, default None
+            Variance, relative to that of a field, that the growing bases of the kernels leave out; its bias is systematic, about 20
+            times it. None: 1e-4, or 2e-2 mc_error if that is less. "fixed-point": largest relative change at the end; None: 1e-4 if
+            sampled, else 1e-12.
+        track : {"kernels", "test kernels", None}, default "kernels"
+            "kernels": keep the feature kernels of all points and the gradient and tangent kernels of the training samples; "test
+            kernels": follow gradients at test points too; None: the function only.
+        mc_error : float, default None
+            Choose the samples: double them, starting from `samples` (None: 1024), until the root mean square standard error of the
+            predictions at the training samples, relative to the largest root mean square of these over time, is at most this at all
+            times, with the bias that the change from the last but one solve suggests. The report says what was reached, also where
+            memory ended the search. Rows come at the end only; Ctrl-C then keeps the last complete solve.
+        preactivation_times : sequence of int, default ()
+            Times at which samples of the preactivations are kept, for nonlinear activations.
+        damping : float, default None
+            "fixed-point" only: weight of the new iterate in (0, 1]; None: 1 for linear networks, 0.7 for others.
+        max_sweeps : int, default 200
+            "fixed-point" only.
+
+    Examples
+    --------
+    A deep linear network at proportional width, data and dimension:
+
+    >>> training = dmft.GradientDescent(learning_rate=0.2, steps=20)
+    >>> trajectory = dmft.solve(dmft.DeepLinear(depth=2, width_ratio=0.5), dmft.GaussianData(2.0), training, progress=False)
+    >>> print(trajectory)
+    Trajectory: completed, 21 of 21 rows by method 'causal'
+      DeepLinear(depth=2, width_ratio=0.5, richness=1.0, outputs=1, parameterization='mup')
+      GaussianData(sample_ratio=2.0, label_noise=0.0)
+      GradientDescent(learning_rate=0.2, steps=20, momentum=0.0, nesterov=False, weight_decay=0.0, decoupled=False)
+      test loss  3 -> 0.72...    train loss  3 -> 0.69...
+      kernels    correlations and responses of h, g, v, u, delta    0.0 MiB
+      solved in  ... s
+    >>> trajectory.correlation("h", layer=1).shape
+    (21, 21)
+
+    The limit of a network with one hidden layer, and its tangent kernel:
+
+    >>> data = dmft.datasets.binary_digits((3, 8), samples=8, test_samples=4)
+    >>> network = dmft.ShallowNet.mean_field(activation="tanh")
+    >>> trajectory = dmft.solve(network, data, training, loss="mse", samples=1024, track="kernels", progress=False)
+    >>> trajectory.report["limit"], trajectory.predictions.shape, trajectory.tangent_kernel().shape
+    ('M2', (21, 8), (21, 8, 8))
+
+    A deep network in maximal-update parameterization:
+
+    >>> trajectory = dmft.solve(dmft.DeepNet(2, "mup", "tanh"), data, training, samples=1024, progress=False)
+    >>> bool(trajectory.train_loss[-1] < trajectory.train_loss[0]), trajectory.report["limit"]
+    (True, 'feature learning with initial weights (muP), layers 1, 2, 3 train')
+
+    A network that learns features, with inputs of norm sqrt(D) = 8, exactly and in the lazy approximation:
+
+    >>> data = dmft.datasets.binary_digits((3, 8), samples=8, test_samples=4, norm=8.0)
+    >>> network = dmft.MLP(depth=2, activation="tanh", richness=2.0)
+    >>> exact = dmft.solve(network, data, training, samples=256, progress=False)
+    >>> lazy = dmft.solve(network, data, training, method="ntk", progress=False)
+    >>> exact.feature_kernel(layer=1).shape, bool(exact.alignment()[-1] > lazy.alignment()[-1])
+    ((21, 8, 21, 8), True)
     """
     checks.flag("progress", progress)
+    checks.flag("overwrite", overwrite)
     theory = _theory(network, data, training, method, options)
     _check_memory(theory.memory_estimate(network, data, training, method, **options), memory_limit)
-    with nullcontext() if out is None else _live_file(out) as file:
+    with nullcontext() if out is None else _live_file(out, overwrite) as file:
         if method == "causal":
             return _run(march(network, data, training, memory_limit, **options), training.steps + 1, progress, file)
         with _bar(training.steps + 1, progress) as bar:
@@ -116,6 +256,14 @@ def resume(path, *, steps, learning_rate=None, activation=None, progress=True, m
         Needed where the network has an activation of one's own, of which the file holds the name only.
     progress, memory_limit
         As in `solve`.
+
+    Examples
+    --------
+    >>> problem = dmft.DeepLinear(depth=1), dmft.GaussianData(2.0)
+    >>> half = dmft.solve(*problem, dmft.GradientDescent(0.2, 10), out="run.h5", progress=False)
+    >>> whole = dmft.resume("run.h5", steps=20, progress=False)
+    >>> np.allclose(whole.test_loss, dmft.solve(*problem, dmft.GradientDescent(0.2, 20), progress=False).test_loss)
+    True
     """
     checks.flag("progress", progress)
     with _live_file(path) as file:
@@ -160,10 +308,10 @@ def _longer(training, steps, done, learning_rate):
     return longer
 
 
-def _live_file(path):
+def _live_file(path, overwrite=True):
     from .storage import LiveFile
 
-    return LiveFile(path)
+    return LiveFile(path, overwrite)
 
 
 def _bar(rows, progress, done=0):
@@ -208,6 +356,15 @@ def march(network, data, training, memory_limit=None, start=None, **options):
     ------
     ValueError, TypeError
         Before any work, naming the argument.
+
+    Examples
+    --------
+    >>> blocks = dmft.march(dmft.DeepLinear(depth=1), dmft.GaussianData(2.0), dmft.GradientDescent(0.2, 200))
+    >>> for trajectory in blocks:
+    ...     if trajectory.train_loss[trajectory.finished - 1] < 0.01:
+    ...         break
+    >>> trajectory.status.name, trajectory.finished
+    ('INTERRUPTED', 64)
     """
     theory = _theory(network, data, training, "causal", options)
     limit = _check_memory(theory.memory_estimate(network, data, training, "causal", **options), memory_limit)

@@ -9,6 +9,8 @@ from fractions import Fraction
 
 import numpy as np
 
+from .result import read_only
+
 _registry = {}
 #: Modules of specifications that are too slow to import before one of them is built.
 _LAZY = {"ABC": "parameterizations"}
@@ -63,6 +65,9 @@ class Specification:
 
     def __eq__(self, other):
         return isinstance(other, Specification) and self.to_dict() == other.to_dict()
+
+    def __setstate__(self, state):
+        self.__dict__.update(read_only(state))
 
     def __hash__(self):
         return hash(canonical_json(self.to_dict()))

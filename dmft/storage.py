@@ -1,82 +1,73 @@
-"""Results in HDF5 files: one file per trajectory or ensemble, never unreadable, never two writers.
+"""Results in HDF5 files: one file per trajectory or ensemble, never unreadable, never two writers, no damage that goes unseen.
 
 File format
 -----------
 Root attributes, all but `schema` and `finished` text: `format` ("dmft-trajectory" or "dmft-ensemble"), `schema` (integer), `spec`
 (canonical JSON of network, data, training and everything else that decided the result), `spec_sha256`, `environment` (JSON of
-`dmft.about` in the process that wrote last), `created`, `report` (JSON); of trajectories also `status` and `finished`, the number
-of exact time rows. Infinity is written "inf" in JSON. Every dataset names its dimensions and carries a `description`.
+`dmft.about` in the process that wrote last), `created`, `report` (JSON), `content_sha256`; of trajectories also `status` and
+`finished`, the number of exact time rows. Infinity is written "inf" in JSON. Every dataset names its dimensions and carries a
+`description`.
 
 A trajectory file holds its finished rows and nothing else. Which datasets there are is said by the class of the trajectory (`stored`),
 which follows from the type of the network. Of deep linear networks: `test_loss` and `train_loss`, shape (finished,), and under
 `kernels` the lower triangles, shape ([L,] n, n) with n = finished * outputs. Chunks of triangles are 64 rows high, so that the upper
-triangle is never allocated, and pass shuffle, lzf and a checksum. Measured on 18 kernels of 2000 rows (275 MiB of triangles): lzf 172 MiB
-in 2.2 s, gzip 165 MiB in 3.9 s, nothing 324 MiB in 1.2 s, against 27 s for the solve.
+triangle is never allocated. All datasets pass shuffle, lzf and a checksum. Measured on 18 kernels of 2000 rows (275 MiB of triangles):
+lzf 172 MiB in 2.2 s, gzip 165 MiB in 3.9 s, nothing 324 MiB in 1.2 s, against 27 s for the solve.
+
+Checksums
+---------
+The first 512 bytes of a file are its seal, a checksum of all that follows (`dmft.sealed_file`), which is checked before HDF5 sees the
+file. Where it is right the file is read at once. A file with a broken seal, or none as in schema 1, is read in a process of its own
+(`dmft.apart`), since HDF5 hangs or crashes on some damaged files; `content_sha256` then tells a file to which another program has
+added something, which is read, from one whose attributes, numbers or dimensions are no longer those that were written. Of a file of
+211 MiB, the checksums take 0.3 of 5 s of a write, and the check of the seal 0.2 of 2.3 s of `load`; a process of its own, 0.5 s.
 
 Writing
 -------
 How a write takes the place of the file at once, and who may write: `dmft.exclusive_file`. During a solve the copies are timed to take
-about 10% of the time; the last write comes on top.
+about 10% of the time; the last write comes on top. A solve whose file is taken away, or cannot be written any more, goes on.
 
 Schema policy
 -------------
 identical
     The file's schema is `SCHEMA`: read.
 compatible
-    Same schema with attributes or datasets that this version does not know: read, the unknown is left alone.
+    Same schema with attributes or datasets that this version does not know: read, the unknown is left alone. Files that another
+    program has changed, and files of an older schema, are written anew by `dmft.resume`, without the unknown.
 older
     Read for ever: the change that raises `SCHEMA` brings the function that turns the older content into the newer while loading,
-    and tests/storage keeps one file of every schema. Schema 1 is the first.
+    and tests/storage keeps files of every schema. Schema 1 had no checksums of everything, and other names of some datasets.
 incompatible
     Newer schema, or a problem this version cannot state: `StorageError` that asks for an upgrade.
 """
 
 import contextlib
-import hashlib
-import json
+import errno
 import math
 import os
+import tempfile
 import time
-from datetime import datetime, timezone
+import warnings
 from pathlib import Path
 
 import h5py
-import numpy as np
 
-from . import activations, data, training  # noqa: F401  (register the specifications that `from_dict` rebuilds)
-from .about import about
-from .ensemble import FunctionEnsemble, KernelEnsemble, LinearEnsemble
-from .errors import StorageError
-from .exclusive_file import locked, replacing
-from .function_trajectory import FunctionTrajectory
-from .kernel_trajectory import KernelTrajectory
-from .linear_trajectory import LinearTrajectory
-from .networks import MLP, DeepLinear, DeepNet, ShallowNet
-from .specification import canonical_json, from_dict
+from . import file_content as content
+from .apart import apart, damage
+from .errors import StorageError, StorageWarning
+from .exclusive_file import Displaced, free_name, held, remove_leftovers, require_regular
+from .file_content import ENSEMBLE, TRAJECTORY
+from .sealed_file import is_hdf5, is_sealed
 from .trajectory import Status, Trajectory
 
-SCHEMA = 1
-TRAJECTORY, ENSEMBLE = "dmft-trajectory", "dmft-ensemble"
-_PROBLEM = ("network", "data", "training")
-_TRAJECTORIES = {DeepLinear: LinearTrajectory, ShallowNet: FunctionTrajectory, DeepNet: FunctionTrajectory, MLP: KernelTrajectory}
-_ENSEMBLES = {DeepLinear: LinearEnsemble, ShallowNet: FunctionEnsemble, DeepNet: FunctionEnsemble, MLP: KernelEnsemble}
-_CHUNK = (64, 128)
-_CHUNK_NUMBERS = 1024
-_FILTERS = {"compression": "lzf", "shuffle": True, "fletcher32": True}
 _PAUSE, _PAUSE_PER_WRITE = 2.0, 10.0
-_NAME_WIDTH, _VALUE_WIDTH = 33, 400
-_FORMER_NAMES = {
-    "train_loss": "loss",
-    "train_loss_error": "loss_error",
-    "tangent_grams": "tangent_kernel",
-    "tangent_gram_errors": "tangent_kernel_error",
-}
+_WITHOUT_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP)
 
 
 def save(result, path):
     """Write a `Trajectory` or an `Ensemble` to an HDF5 file that `load` reads back, at once or not at all.
 
-    An existing file of the same format is replaced.
+    An existing file of the same format is replaced; its mode, owner and place behind a link stay.
 
     Raises
     ------
@@ -85,69 +76,107 @@ def save(result, path):
     """
     if isinstance(result, Trajectory):
         with LiveFile(path) as file:
-            file.finish(result)
+            file.write(result)
         return
-    with _claimed(path, ENSEMBLE) as path:
-        attributes = _ensemble_attributes(result)
-        arrays = result.arrays()
-        with replacing(path, _space(attributes, 8 * len(result.times) + sum(array.nbytes for array in arrays.values()))) as file:
-            _set_attributes(file, attributes)
-            _add_dataset(file, "times", result.times, ("time",), "step; entries are before that step")
-            for name, array in arrays.items():
-                _add_dataset(file, name, array, result.stored[name].dimensions, result.stored[name].description)
+    with _claimed(path, ENSEMBLE, overwrite=True) as place:
+        attributes = content.ensemble_attributes(result)
+        with place.replacing(content.ensemble_space(result, attributes)) as file:
+            content.write_ensemble(file, attributes, result)
+
+
+def require_writable(path, kind=ENSEMBLE):
+    """Raise, before any work, the StorageError with which a later `save` to `path` would end."""
+    with _claimed(path, kind, overwrite=True):
+        pass
 
 
 class LiveFile:
     """Context manager: the only writer of a trajectory file while a solve goes on.
 
     Entering takes the lock and raises StorageError, before any work, where the file cannot be written: missing or read-only
-    folder, another writer, or a file that is not a trajectory. A trajectory of another solve is replaced by the first write.
+    folder, another writer, no regular file, or a file that is not a trajectory.
 
     Parameters
     ----------
     path : path
+    overwrite : bool
+        Replace a trajectory that is there, at the first write. If False, it is an error, too.
     """
 
-    def __init__(self, path):
-        self._claim = _claimed(path, TRAJECTORY)
+    def __init__(self, path, overwrite=True):
+        self._path = path
+        self._overwrite = overwrite
+        self._claims = contextlib.ExitStack()
         self._rows = 0
         self._due = -math.inf
 
     def __enter__(self):
-        self._path = self._claim.__enter__()
+        self._place = self._claims.enter_context(_claimed(self._path, TRAJECTORY, self._overwrite))
+        self._path = self._place.path
         return self
 
     def __exit__(self, *exception):
-        return self._claim.__exit__(*exception)
+        return self._claims.__exit__(*exception)
 
     def read(self):
-        """The stored trajectory, to be continued: later writes keep its rows."""
-        trajectory = load(self._path)
-        self._rows = trajectory.finished
+        """The stored trajectory, to be continued: later writes keep its rows, or write it anew if it is not as this version left it."""
+        sealed = _examined(self._path)
+        trajectory = _rebuilt(self._path, _content(self._path, sealed))
+        self._rows = trajectory.finished if sealed else 0
         return trajectory
 
+    def write(self, trajectory):
+        """Write all rows not written yet, and how the solve ended."""
+        attributes = content.trajectory_attributes(trajectory)
+        space = content.trajectory_space(trajectory, self._rows, attributes)
+        with self._place.replacing(space, keep=self._rows > 0) as file:
+            content.write_trajectory(file, attributes, trajectory, self._rows)
+        self._rows = trajectory.finished
+
     def update(self, trajectory):
-        """Write the rows finished since the last write, if it is time: at once the first time, then so as to take about 10% of the time."""
+        """`write`, if it is time: at once the first time, then so as to take about 10% of the time. A failure is a warning."""
         if trajectory.status is Status.INTERRUPTED and time.monotonic() >= self._due:
             began = time.monotonic()
-            self.finish(trajectory)
+            try:
+                self.write(trajectory)
+            except Displaced as error:
+                self._write_elsewhere(trajectory, error)
+            except StorageError as error:
+                _warn(f"{error}; the solve goes on in memory, and is written at its end")
             ended = time.monotonic()
             self._due = ended + max(_PAUSE, _PAUSE_PER_WRITE * (ended - began))
 
     def finish(self, trajectory):
-        """Write all rows not written yet, and how the solve ended."""
-        attributes = _trajectory_attributes(trajectory)
-        growth = _space(attributes, _growth(trajectory, self._rows))
-        with replacing(self._path, growth, keep=self._rows > 0) as file:
-            _set_attributes(file, attributes)
-            if self._rows == 0:
-                _create_datasets(file, trajectory)
-            _append(file, trajectory, self._rows)
-        self._rows = trajectory.finished
+        """`write`, or, where that fails, another file instead; ``report["written_to"]`` then says which, or None if there is none."""
+        try:
+            self.write(trajectory)
+            written = True
+        except StorageError as error:
+            written = self._write_elsewhere(trajectory, error)
+        if not written or self._place.path != self._path:
+            trajectory.report["written_to"] = str(self._place.path) if written else None
+
+    def _write_elsewhere(self, trajectory, error):
+        """Go over to a free name in the first folder that takes the trajectory; whether there is one."""
+        before = self._place
+        self._rows = 0
+        for folder in (lambda: self._path.parent, os.getcwd, tempfile.gettempdir):
+            with contextlib.suppress(StorageError, OSError):
+                self._place = self._claims.enter_context(held(free_name(self._path, folder())))
+                self.write(trajectory)
+                _warn(f"{error}. The solve is written to {self._place.path} instead")
+                return True
+        self._place = before
+        _warn(f"{error}. Nor can any other file be written: the trajectory is in memory only; keep it with its method save")
+        return False
 
 
 def load(path):
     """Read a file written by `save` or by a solve with ``out=``.
+
+    Parameters
+    ----------
+    path : path
 
     Returns
     -------
@@ -156,13 +185,17 @@ def load(path):
     Raises
     ------
     StorageError
-        If the file is missing, damaged, edited, not one of ours, or of a newer schema; the message says which and what to do.
+        If the file is missing, damaged, edited, not one of ours, of a newer schema, or open for writing in another program; the
+        message says which and what to do.
+
+    Examples
+    --------
+    >>> training = dmft.GradientDescent(0.2, 20)
+    >>> trajectory = dmft.solve(dmft.DeepLinear(1), dmft.GaussianData(2.0), training, out="run.h5", progress=False)
+    >>> dmft.load("run.h5") == trajectory
+    True
     """
-    with _opened(path) as file:
-        obstacle = _obstacle(file)
-        if obstacle:
-            raise StorageError(f"{path} cannot be read: {obstacle}")
-        return _read_trajectory(file) if file.attrs["format"] == TRAJECTORY else _read_ensemble(file)
+    return _rebuilt(path, _content(path, _examined(path)))
 
 
 def info(path):
@@ -173,288 +206,137 @@ def info(path):
     StorageError
         If the file is missing, damaged, or not HDF5.
     """
-    with _opened(path) as file:
-        attributes = dict(file.attrs)
-        lines = [f"{path}: {attributes.pop('format', 'no file of dmft')}, schema {attributes.pop('schema', 'unknown')}"]
-        obstacle = _obstacle(file)
-        lines.append(_line("readable", f"no: {obstacle}" if obstacle else "yes"))
-        for name in ("spec", "environment", "report"):
-            attributes |= {f"{name}.{key}": value for key, value in json.loads(attributes.pop(name, "{}")).items()}
-        lines += [_line(name, value) for name, value in sorted(attributes.items())]
-        lines.append(_line("size", f"{os.path.getsize(path) / 2**20:.2f} MiB"))
-        file.visititems(lambda name, node: lines.append(_line(name, _shape(node))) if isinstance(node, h5py.Dataset) else None)
-    return "\n".join(lines)
+    sealed = _examined(path)
+    return f"{path}: {_described(path, sealed) if sealed else apart(_described, path, sealed)}"
 
 
-def _line(name, value):
-    value = str(value)
-    return f"  {name:{_NAME_WIDTH}}  {value if len(value) <= _VALUE_WIDTH else value[:_VALUE_WIDTH] + ' ...'}"
+def _checked(path, name="path"):
+    """The absolute path, links followed; a regular file, or nothing, is there."""
+    if not isinstance(path, (str, os.PathLike)):
+        raise TypeError(f"{name} must be a path (str or os.PathLike); got {path!r}")
+    if "\0" in str(path):
+        raise ValueError(f"{name} must be a path without null characters; got {str(path)!r}")
+    require_regular(path)
+    return Path(path).resolve()
 
 
-def _shape(dataset):
-    dimensions = ", ".join(f"{dimension.label}: {size}" for dimension, size in zip(dataset.dims, dataset.shape))
-    return f"({dimensions})  {dataset.attrs.get('description', '')}"
+# ---- reading
 
 
-# ---- what is stored
+def _examined(path):
+    """Whether the file at `path`, which is HDF5 at least, is byte for byte as dmft left it."""
+    remove_leftovers(_checked(path))
+    with _failure_is_an_error(path):
+        if is_hdf5(path):
+            return is_sealed(path)
+    raise StorageError(f"{path} is not an HDF5 file, or was cut off or overwritten at its beginning")
 
 
-def _spec(result, **decisive):
-    """Canonical JSON of the problem and of all that decided the result."""
-    return canonical_json({name: getattr(result, name).to_dict() for name in _PROBLEM} | _encoded("spec", decisive))
-
-
-def _common_attributes(kind, spec, report):
-    return {
-        "format": kind,
-        "schema": SCHEMA,
-        "spec": spec,
-        "spec_sha256": hashlib.sha256(spec.encode()).hexdigest(),
-        "environment": canonical_json(_encoded("environment", about())),
-        "report": canonical_json(_encoded("report", report)),
-    }
-
-
-def _trajectory_attributes(trajectory):
-    spec = _spec(trajectory, method=trajectory.method, options=trajectory.options)
-    common = _common_attributes(TRAJECTORY, spec, trajectory.report)
-    return common | {"status": trajectory.status.value, "finished": trajectory.finished}
-
-
-def _ensemble_attributes(ensemble):
-    return _common_attributes(ENSEMBLE, _spec(ensemble, **ensemble.decisive()), {"elapsed": ensemble.elapsed})
-
-
-def _encoded(name, value):
-    """JSON-able form of plain values and arrays; StorageError for anything else."""
-    if isinstance(value, (np.ndarray, np.generic)):
-        value = value.tolist()
-    if isinstance(value, dict) and all(isinstance(key, str) for key in value):
-        return {key: _encoded(f"{name}[{key!r}]", entry) for key, entry in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_encoded(f"{name}[{i}]", entry) for i, entry in enumerate(value)]
-    if isinstance(value, float) and math.isinf(value):
-        return "inf" if value > 0 else "-inf"
-    if value is None or isinstance(value, (str, bool, int, float)) and value == value:
-        return value
-    raise StorageError(f"{name} cannot be stored: it only numbers but nan, text, lists and text-keyed dicts can; got {value!r}")
-
-
-def _decoded(value):
-    if isinstance(value, dict):
-        return {key: _decoded(entry) for key, entry in value.items()}
-    if isinstance(value, list):
-        return [_decoded(entry) for entry in value]
-    return float(value) if value in ("inf", "-inf") else value
-
-
-def _set_attributes(file, attributes):
-    """Set what differs: HDF5 does not reuse the space of replaced text."""
-    for name, value in attributes.items():
-        if file.attrs.get(name) != value:
-            file.attrs[name] = value
-    if "created" not in file.attrs:
-        file.attrs["created"] = datetime.now(timezone.utc).isoformat(timespec="seconds")
-
-
-def _create_datasets(file, trajectory):
-    """Datasets with the fixed arrays, and empty ones that grow with the rows."""
-    for name, array in trajectory.arrays().items():
-        stored = trajectory.stored[name]
-        if stored.layout in ("fixed", "filled"):
-            _add_dataset(file, name, array, trajectory.labels(name), stored.description)
-            continue
-        if stored.layout == "triangle":
-            fixed, growing, chunks, labels = array.shape[:-2], 2, _CHUNK, stored.dimensions
-            if trajectory.network.outputs > 1:
-                labels = [label.replace("time", "time, output") for label in labels]
-        else:
-            fixed, growing, chunks = (), 1, (max(1, _CHUNK_NUMBERS // max(math.prod(array.shape[1:]), 1)),)
-            labels = trajectory.labels(name)
-        after = array.shape[len(fixed) + growing :]
-        largest, pieces = (*[None] * growing, *after), (*chunks, *after)
-        if stored.layout == "growing":
-            largest, pieces = (*largest[:-1], None), (1, 1, *after[1:-1], _CHUNK[0])
-        _add_dataset(
-            file,
-            name,
-            np.empty((*fixed, *[0] * growing, *after)),
-            labels,
-            stored.description,
-            maxshape=(*fixed, *largest),
-            chunks=(*[1] * len(fixed), *pieces),
-            **_FILTERS,
-        )
-
-
-def _add_dataset(file, name, values, labels, description, **storage):
-    dataset = file.create_dataset(name, data=values, **storage)
-    dataset.attrs["description"] = description
-    for dimension, label in zip(dataset.dims, labels):
-        dimension.label = label
-
-
-def _append(file, trajectory, rows):
-    """Write the finished rows of `trajectory` from row number `rows` on."""
-    finished = trajectory.finished
-    for name, array in trajectory.arrays().items():
-        dataset, layout = file[name], trajectory.stored[name].layout
-        if layout == "filled":
-            dataset[...] = array
-        elif layout in ("rows", "growing"):
-            dataset.resize((finished, *array.shape[1:]))
-            dataset[rows:] = array[rows:finished]
-        elif layout == "triangle":
-            outputs = trajectory.network.outputs
-            dataset.resize((*array.shape[:-2], finished * outputs, finished * outputs))
-            for start, stop in _slabs(rows * outputs, finished * outputs):
-                dataset[..., start:stop, :stop] = np.tril(array[..., start:stop, :stop], start)
-
-
-def _growth(trajectory, rows):
-    """Bytes of the chunks that `_append` writes, uncompressed."""
-    height, width = _CHUNK
-    numbers = 0
-    for name, array in trajectory.arrays().items():
-        if trajectory.stored[name].layout == "triangle":
-            outputs = trajectory.network.outputs
-            slabs = _slabs(rows * outputs, trajectory.finished * outputs)
-            numbers += math.prod(array.shape[:-2]) * sum(height * (stop + width) for _, stop in slabs)
-        elif trajectory.stored[name].layout == "growing":
-            numbers += (trajectory.finished - rows) * math.prod(array.shape[1:-1]) * (array.shape[-1] + _CHUNK[0])
-        else:
-            numbers += array[rows : trajectory.finished].size + 2 * _CHUNK_NUMBERS
-    return 8 * numbers
-
-
-def _space(attributes, array_bytes):
-    """Upper bound of the bytes that a write takes: its arrays, the index of their chunks, text, and what every file has."""
-    return 2**18 + 2 * sum(len(str(value)) for value in attributes.values()) + array_bytes + array_bytes // 64
-
-
-def _slabs(first, last):
-    """Row ranges of whole chunks."""
-    height = _CHUNK[0]
-    for start in range(first - first % height, last, height):
-        yield max(start, first), min(start + height, last)
-
-
-# ---- what is read
-
-
-def _name_in(file, name):
-    """Name of a dataset in a file, which may be one from before results of all networks had one vocabulary."""
-    return name if name in file else _FORMER_NAMES.get(name, name)
-
-
-def _obstacle(file):
-    """Why this version cannot read an open file and what to do, or None."""
-    kind, schema = file.attrs.get("format"), file.attrs.get("schema")
-    if kind not in (TRAJECTORY, ENSEMBLE):
-        return f"it is not a file of dmft (its format is {kind!r})"
-    if schema > SCHEMA:
-        return f"written by schema {schema}, this version reads up to {SCHEMA}; upgrade dmft"
-    if hashlib.sha256(file.attrs["spec"].encode()).hexdigest() != file.attrs["spec_sha256"]:
-        return "its problem was edited after it was written (spec_sha256 differs); restore the file, or solve the edited problem anew"
+@contextlib.contextmanager
+def _failure_is_an_error(path):
+    """What the system says when bytes are read is a StorageError."""
     try:
-        _read_spec(file)
-    except (ValueError, TypeError) as error:
-        return f"it states a problem that this version does not know ({error}); upgrade dmft"
-    return None
+        yield
+    except FileNotFoundError as error:
+        raise StorageError(f"{path} does not exist") from error
+    except OSError as error:
+        raise StorageError(f"{path} cannot be read: {error.strerror}") from error
 
 
-def _read_spec(file):
-    """Network, data and training by name, and all the rest that decided the result."""
-    spec = json.loads(file.attrs["spec"])
-    return {name: from_dict(spec.pop(name)) for name in _PROBLEM}, _decoded(spec)
+def _content(path, sealed):
+    return _read(path, sealed) if sealed else apart(_read, path, sealed)
 
 
-def _read_trajectory(file):
-    problem, decisive = _read_spec(file)
-    status, finished = Status(file.attrs["status"]), int(file.attrs["finished"])
-    rows = finished if status is Status.INTERRUPTED else problem["training"].steps + 1
-    kind = _TRAJECTORIES[type(problem["network"])]
-    names = {name: _name_in(file, name) for name in kind.stored}
-    arrays = {name: _READERS[kind.stored[name].layout](file[own], finished, rows) for name, own in names.items() if own in file}
-    report = _decoded(json.loads(file.attrs["report"]))
-    return kind.from_arrays(arrays, **problem, status=status, finished=finished, **decisive, report=report)
+def _read(path, sealed):
+    with _opened(path) as file:
+        return content.read(file, sealed)
 
 
-def _read_rows(dataset, finished, rows):
-    """The finished rows, followed by infinity."""
-    values = np.full((rows, *dataset.shape[1:]), np.inf)
-    values[:finished] = dataset
-    return values
+def _described(path, sealed):
+    with _opened(path) as file:
+        return content.describe(file, sealed)
 
 
-def _read_triangle(dataset, finished, rows):
-    """Lower triangle of the finished rows, as the head of zeros."""
-    stored = dataset.shape[-1]
-    outputs, rest = divmod(stored, max(finished, 1))
-    if rest or dataset.shape[-2] != stored:
-        raise ValueError(f"{dataset.name} has shape {dataset.shape} for {finished} rows")
-    values = np.zeros((*dataset.shape[:-2], rows * outputs, rows * outputs))
-    for start, stop in _slabs(0, stored):
-        part = np.s_[..., start:stop, :stop]
-        dataset.read_direct(values, part, part)
-    return values
+def _identified(path):
+    """Format, status and number of finished rows of a file; None for those that it does not state."""
+    with _opened(path) as file:
+        return [content.plain(file.attrs.get(name)) for name in ("format", "status", "finished")]
 
 
-def _read_all(dataset, finished, rows):
-    return dataset[:]
-
-
-_READERS = {"rows": _read_rows, "growing": _read_rows, "triangle": _read_triangle, "fixed": _read_all, "filled": _read_all}
-
-
-def _read_ensemble(file):
-    problem, decisive = _read_spec(file)
-    kind = _ENSEMBLES[type(problem["network"])]
-    arrays = {name: file[_name_in(file, name)][:] for name in kind.stored if _name_in(file, name) in file}
-    return kind(**problem, **decisive, **arrays, **_decoded(json.loads(file.attrs["report"])))
+def _rebuilt(path, read):
+    with _damage_is_an_error(path):
+        try:
+            return content.rebuild(read)
+        except StorageError as error:
+            raise StorageError(f"{path} cannot be read: {error}") from error
 
 
 @contextlib.contextmanager
 def _opened(path):
     """The open HDF5 file; whatever goes wrong with it is a StorageError."""
-    if not isinstance(path, (str, os.PathLike)):
-        raise TypeError(f"path must be a str or os.PathLike; got {path!r}")
-    if not os.path.exists(path):
-        raise StorageError(f"{path} does not exist")
-    if not h5py.is_hdf5(path):
-        raise StorageError(f"{path} is not an HDF5 file, or was cut off or overwritten at its beginning")
+    with _damage_is_an_error(path), _open(path) as file:
+        yield file
+
+
+def _open(path):
     try:
-        with h5py.File(path) as file:
-            yield file
+        return h5py.File(path)
+    except OSError as error:
+        if isinstance(error, BlockingIOError):
+            raise StorageError(f"{path} is open for writing in another program: close it there, and try again") from error
+        if "already open for write" in str(error):
+            raise StorageError(
+                f"{path} is marked as open for writing: close it in the program that has it open, or, if that program was killed, "
+                f"clear the mark with `h5clear -s {path}`"
+            ) from error
+        if error.errno in _WITHOUT_LOCKS:  # locks of HDF5 are not needed to read a file that is replaced, never changed
+            return h5py.File(path, locking=False)
+        raise
+
+
+@contextlib.contextmanager
+def _damage_is_an_error(path):
+    try:
+        yield
     except StorageError:
         raise
+    except MemoryError as error:
+        raise StorageError(f"{path} cannot be read: there is not memory enough ({error})") from error
     except Exception as error:
-        raise StorageError(f"{path} is damaged ({type(error).__name__}: {error}); restore it from a copy, or solve again") from error
+        raise StorageError(damage(path, f"{type(error).__name__}: {error}")) from error
 
 
 # ---- the only writer
 
 
 @contextlib.contextmanager
-def _claimed(path, kind):
-    """Hold the only right to write a file of this kind; yields its absolute path."""
-    try:
-        path = Path(path).resolve()
-    except TypeError as error:
-        raise TypeError(f"the file to write must be a path (str or os.PathLike); got {path!r}") from error
-    with locked(path):
-        if path.exists() and (path.is_dir() or path.stat().st_size > 0):
-            _check_replaceable(path, kind)
-        yield path
+def _claimed(path, kind, overwrite):
+    """Hold the only right to write a file of this kind; yields its `Place`."""
+    path = _checked(path, "the file to write")
+    with held(path) as place:
+        if path.exists() and path.stat().st_size > 0:
+            _check_replaceable(path, kind, overwrite)
+        yield place
 
 
-def _check_replaceable(path, kind):
+def _check_replaceable(path, kind, overwrite):
+    alone = "it is left as it is; choose another name, or remove it"
+    with _failure_is_an_error(path):
+        hdf5, sealed = is_hdf5(path), is_sealed(path)
+    if not hdf5:
+        raise StorageError(f"{path} exists and is not a {kind} file: {alone}")
     try:
-        with _opened(path) as file:
-            found = file.attrs.get("format")
-    except StorageError:
-        found = None
+        found, status, finished = _identified(path) if sealed else apart(_identified, path)
+    except StorageError as error:
+        raise StorageError(f"{path} exists, and what it is cannot be read: {alone}. {error}") from error
     if found != kind:
-        raise StorageError(f"{path} exists and is not a {kind} file: it is left as it is; choose another name, or remove it")
+        raise StorageError(f"{path} exists and is not a {kind} file: {alone}")
+    if not overwrite:
+        remedy = "read it with dmft.load" if status == Status.DIVERGED.value else "continue it with dmft.resume, read it with dmft.load"
+        raise StorageError(f"{path} holds a trajectory, {status} with {finished} rows: {remedy}, or replace it with overwrite=True")
     if not os.access(path, os.W_OK):
         raise StorageError(f"{path} is read-only; choose another name, or make it writable")
+
+
+def _warn(message):
+    warnings.warn(message, StorageWarning, stacklevel=3)

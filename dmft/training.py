@@ -68,6 +68,11 @@ class GradientDescent(Optimizer, Specification):
     weight_decay : float
         lambda: W += eta (G - lambda W); with `decoupled`, W *= 1 - eta lambda before the step.
     decoupled : bool
+
+    Examples
+    --------
+    >>> dmft.GradientDescent(learning_rate=lambda step: 0.1 / (1 + step), steps=3, momentum=0.9).learning_rates.round(3)
+    array([0.1  , 0.05 , 0.033])
     """
 
     learning_rate: float | np.ndarray
@@ -89,11 +94,20 @@ class GradientDescent(Optimizer, Specification):
 class OnlineSGD(Optimizer, Specification):
     """One-pass stochastic gradient descent: a fresh batch of ``batch_ratio * D`` samples at every step.
 
-    Parameters as in `GradientDescent`, and
-
+    Parameters
+    ----------
+    learning_rate, steps, momentum, nesterov, weight_decay, decoupled
+        As in `GradientDescent`.
     batch_ratio : float
         Batch size over input dimension. The data's ``sample_ratio`` must be large enough for one pass
         (at least steps * batch_ratio), or ``math.inf``.
+
+    Examples
+    --------
+    >>> training = dmft.OnlineSGD(learning_rate=0.1, steps=20, batch_ratio=0.5)
+    >>> trajectory = dmft.solve(dmft.DeepLinear(1), dmft.GaussianData(), training, progress=False)
+    >>> bool(trajectory.test_loss[-1] < trajectory.test_loss[0])
+    True
     """
 
     learning_rate: float | np.ndarray
@@ -113,13 +127,22 @@ class OnlineSGD(Optimizer, Specification):
 class MinibatchSGD(Optimizer, Specification):
     """Stochastic gradient descent on a fixed training set: a fresh random subset of its P samples at every step.
 
-    Parameters as in `GradientDescent`, and
-
+    Parameters
+    ----------
+    learning_rate, steps, momentum, nesterov, weight_decay, decoupled
+        As in `GradientDescent`.
     batch_fraction : float
         Size of the subset over P, in (0, 1].
     batch_seed : int
         Of the sequence of subsets on a `Dataset`, which theory and networks share. The limit of many Gaussian samples does not depend
         on the subsets.
+
+    Examples
+    --------
+    >>> training = dmft.MinibatchSGD(learning_rate=0.1, steps=4, batch_fraction=0.5)
+    >>> training.batch_weights(samples=6)[0]
+    array([0.        , 0.        , 0.        , 0.33333333, 0.33333333,
+           0.33333333])
     """
 
     learning_rate: float | np.ndarray

@@ -7,9 +7,18 @@ from typing import ClassVar
 
 import numpy as np
 
+from .result import Result
+from .tables import Tabular
+
 
 class Status(enum.Enum):
-    """How a solve ended; `remedy` says what to do about it."""
+    """How a solve ended; `remedy` says what to do about it.
+
+    Examples
+    --------
+    >>> dmft.Status.INTERRUPTED.remedy
+    'The solve was stopped early; the finished rows are exact. Continue with dmft.resume.'
+    """
 
     COMPLETED = "completed"
     DIVERGED = "diverged"
@@ -17,6 +26,7 @@ class Status(enum.Enum):
 
     @property
     def remedy(self):
+        """What to do about it, a sentence."""
         return {
             Status.COMPLETED: "All steps were solved.",
             Status.DIVERGED: "The training itself diverges at this learning rate: lower learning_rate (or momentum), or take smaller richness.",
@@ -40,9 +50,12 @@ class Stored:
     layout: str = "rows"
 
 
-@dataclass(eq=False)
-class Trajectory(ABC):
+@dataclass(frozen=True, eq=False, repr=False)
+class Trajectory(Tabular, Result, ABC):
     """Solution of a stated problem; each theory adds its functions of time.
+
+    Trajectories are equal if they solve the same problem by the same method with the same options, and all that is exact is equal, number
+    for number; `report` does not count. Arrays cannot be written to.
 
     Attributes
     ----------
@@ -56,6 +69,17 @@ class Trajectory(ABC):
         Everything else that decided the result.
     report : dict
         How the solve went: elapsed seconds, residuals, memory.
+
+    Examples
+    --------
+    >>> trajectory = dmft.solve(dmft.DeepLinear(1), dmft.GaussianData(2.0), dmft.GradientDescent(0.2, 20), progress=False)
+    >>> trajectory
+    <Trajectory: completed, 21 of 21 rows by method 'causal'>
+    >>> trajectory.times.shape, trajectory.train_loss.shape, trajectory.status.name
+    ((21,), (21,), 'COMPLETED')
+    >>> trajectory.save("run.h5")
+    >>> dmft.load("run.h5") == trajectory
+    True
     """
 
     network: object
@@ -65,7 +89,7 @@ class Trajectory(ABC):
     finished: int
     method: str = field(default="causal", kw_only=True)
     options: dict = field(default_factory=dict, kw_only=True)
-    report: dict = field(default_factory=dict, kw_only=True)
+    report: dict = field(default_factory=dict, kw_only=True, compare=False)
 
     #: By name in the file, in the order in which they are written.
     stored: ClassVar[dict[str, Stored]] = {}
@@ -103,13 +127,39 @@ class Trajectory(ABC):
         """Names of the dimensions of an array."""
         return self.stored[name].dimensions[: getattr(self, name).ndim]
 
+    def _attributes(self):
+        return {"status": self.status.value, "method": self.method}
+
+    def _compared(self):
+        stated = ("network", "data", "training", "status", "finished", "method", "options")
+        return {name: getattr(self, name) for name in stated} | {name: self._exact(name, array) for name, array in self.arrays().items()}
+
+    def _exact(self, name, array):
+        """What of an array is solved: finished rows, of two-time functions the lower triangle."""
+        layout = self.stored[name].layout
+        if layout == "triangle":
+            done = self.finished * (array.shape[-1] // self.rows)
+            return np.tril(array[..., :done, :done])
+        return array if layout in ("fixed", "filled") else array[: self.finished]
+
     @property
     def nbytes(self):
         """Memory of all arrays, in bytes."""
         return sum(array.nbytes for array in self.arrays().values())
 
     def save(self, path):
-        """Write an HDF5 file that `dmft.load` reads back and `dmft.resume` continues."""
+        """Write an HDF5 file that `dmft.load` reads back and `dmft.resume` continues.
+
+        Parameters
+        ----------
+        path : path
+            A trajectory file that exists is replaced.
+
+        Raises
+        ------
+        StorageError
+            If the file cannot be written, or exists and is something else.
+        """
         from .storage import save
 
         save(self, path)
@@ -132,5 +182,3 @@ class Trajectory(ABC):
         if self.status is not Status.COMPLETED:
             lines.append(f"  {self.status.remedy}")
         return "\n".join(lines)
-
-    __repr__ = __str__

@@ -16,6 +16,7 @@ from scipy import special, stats
 from . import checks
 from .ensemble import FunctionEnsemble
 from .networks import ShallowNet
+from .result import Result
 from .shallow_scaling import exponent, refuse_unstable, scaling
 from .simulate import simulate
 from .specification import check_type
@@ -28,8 +29,8 @@ THRESHOLD = 4.0
 RESOLUTION = 0.1
 
 
-@dataclass(frozen=True, eq=False)
-class WidthExponent:
+@dataclass(frozen=True, eq=False, repr=False)
+class WidthExponent(Result):
     """The exponent of one quantity.
 
     Attributes
@@ -80,12 +81,15 @@ class WidthExponent:
     def __str__(self):
         values = self.fitted, self.lower, self.upper, self.local
         errors = self.standard_error, self.lower_error, self.upper_error, self.local_error
-        columns = "".join(f"{value:9.3f} +- {error:.3f}" for value, error in zip(values, errors))
-        return f"  {self.name:23}{self.predicted:9.3f}{columns}{self.z:8.1f}  {self.verdict}"
+        fitted, lower, upper, local = (f"{value:.3f} +- {error:.3f}" for value, error in zip(values, errors))
+        return (
+            f"  {self.name:23}{self.predicted:>7.3f}  {fitted:>16}{self.z:>8.1f}  {self.verdict}\n"
+            f"    lower half {lower}, upper {upper}, last two {local}"
+        )
 
 
-@dataclass(frozen=True, eq=False)
-class WidthExponents:
+@dataclass(frozen=True, eq=False, repr=False)
+class WidthExponents(Result):
     """Exponents of several quantities: print it.
 
     Attributes
@@ -123,12 +127,14 @@ class WidthExponents:
         seeds = str(self.seeds[0]) if len(set(self.seeds)) == 1 else ", ".join(map(str, self.seeds))
         return "\n".join(
             [
-                f"Exponents of the width d, class {self.limit}: d = {widths}; {seeds} seeds; step {self.step}",
-                f"  {'':23}{'derived':>9}{'fitted':>9}{'':9}{'lower half':>12}{'':6}{'upper half':>12}{'':6}{'last two':>10}{'':8}{'z':>8}",
+                f"Exponents of the width d, class {self.limit}",
+                f"  d = {widths}; {seeds} seeds; step {self.step}",
+                f"  {'':23}{'derived':>7}  {'fitted':>16}{'z':>8}",
                 *map(str, self.exponents),
-                f"  z: fitted - derived over all widths, in standard errors over seeds; agrees: |z| below {THRESHOLD:g}",
-                "  approaches: it is not, but the upper half of the widths is significantly nearer than the lower; DIFFERS: neither, "
-                "widths or theory fall short",
+                "  z: fitted - derived over all widths, in standard errors over seeds",
+                f"  agrees: |z| below {THRESHOLD:g}",
+                "  approaches: it is not, but the upper half of the widths is significantly",
+                "  nearer than the lower; DIFFERS: neither, widths or theory fall short",
             ]
         )
 
@@ -187,6 +193,15 @@ def width_exponents(
     An exponent of infinite width may show late: compare the columns "lower half", "upper half" and "last two". For activations with a
     kink the derived exponent of the kernel's change holds where P is large: the slopes phi' at a training sample flip preferably one
     way, by that sample's own part in a step, which adds a term of relative order d^(q_sigma + q_eta) / P.
+
+    Examples
+    --------
+    >>> data, training = dmft.datasets.binary_digits(samples=8), dmft.GradientDescent(1.0, 2)
+    >>> widths = {"widths": (32, 64, 128), "seeds": 4, "quantities": ["logits"], "progress": False}
+    >>> fitted = dmft.width_exponents(dmft.ShallowNet.ntk(), data, training, **widths)
+    >>> print(fitted)
+    Exponents of the width d, class N2: d = 32, 64, 128; 4 seeds; step 2
+    ...
     """
     check_type("network", network, (ShallowNet,))
     check_problem(network, data, training, loss, None)

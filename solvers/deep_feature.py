@@ -262,7 +262,7 @@ def march(
         Logits at the start that do not come from V: the output bias.
     tie : bool
         Where h^L vanishes at infinite width, the slope of a kinked phi is taken on the side on which W^L x^{L-1}, which vanishes with the
-        width, puts it (section 3.3 of the note). False: from the left, phi'(0).
+        width, puts it (docs/theory/deep_parameterizations.md, section 3.3). False: from the left, phi'(0).
     responses : bool
         False drops the responses, which is wrong.
 

@@ -2,9 +2,10 @@
 
     f_c(x) = sqrt(D) / (gamma N_L) w_c . h^L,  h^1 = W^0 x / sqrt(D),  h^{l+1} = W^l h^l / sqrt(N_l)
 
-and the ascent directions of arXiv 2502.02531 (docs/theory/deep_linear.md, section 0). With N_0 = D and h^0_c = u_c = (sqrt(D)/P) X^T Delta_c
-all hidden weights read alike: h^{l+1} = W^l h^l / sqrt(N_l) forwards, g^l = W^{lT} g^{l+1} / sqrt(N_l) backwards from g^L = w,
-G_{W^l} = gamma / sqrt(N_l) sum_c g^{l+1}_c h^{lT}_c, G_w = gamma h^L, and the error of the map is v_c = w*_c - D / (gamma N_L) g^0_c.
+and the ascent directions of arXiv 2502.02531 (docs/theory/deep_linear.md, section 0). With N_0 = D and
+h^0_c = u_c = (sqrt(D)/P) X^T Delta_c all hidden weights read alike: h^{l+1} = W^l h^l / sqrt(N_l) forwards,
+g^l = W^{lT} g^{l+1} / sqrt(N_l) backwards from g^L = w, G_{W^l} = gamma / sqrt(N_l) sum_c g^{l+1}_c h^{lT}_c, G_w = gamma h^L, and the
+error of the map is v_c = w*_c - D / (gamma N_L) g^0_c.
 Vectors of the C outputs are the rows of (C, N) arrays.
 
 A step is bound by the memory traffic of the weights. They are read once forwards and once backwards; as every G has rank C, the

@@ -10,7 +10,7 @@ not of the training.
 This is the independent check of the row march: products and inverses of matrices, no recursion over rows. It is all matrix
 products, hence left to BLAS.
 
-Source: arXiv 2502.02531; docs/theory/deep_linear.md, head, sections 1 (implicit form), 3 and 8.
+Source: arXiv 2502.02531; docs/theory/deep_linear.md, sections 1 (window form), 3 and 8.
 """
 
 from typing import NamedTuple
@@ -84,7 +84,7 @@ def write_symmetric(matrix, window, rows):
 
 
 class TwoField:
-    """h = a + A g, g = b + B h with coupling c between scaled responses: H = 1 + c A Rg, G = 1 + c B Rh (note, section 1)."""
+    """h = a + A g, g = b + B h with coupling c between scaled responses: H = 1 + c A Rg, G = 1 + c B Rh (section 1)."""
 
     def __init__(self, coupling, matrices):
         self.coupling = coupling
@@ -126,7 +126,7 @@ class TwoField:
 
 
 class DataBlock:
-    """Input modes v_k = S_k (b_k - K a_k), u_k = a_k + lambda_k R_D v_k with S_k = (1 + lambda_k K R_D)^-1, and samples (note, head)."""
+    """Input modes v_k = S_k (b_k - K a_k), u_k = a_k + lambda_k R_D v_k with S_k = (1 + lambda_k K R_D)^-1, and samples (section 3)."""
 
     def __init__(self, problem):
         n, C = problem.rows * problem.outputs, problem.outputs
@@ -219,7 +219,7 @@ def subset_noise(Cd, Rd, excess, C):
 
 
 class Theory:
-    """The coupled blocks of a `LinearProblem`, n = T C, and the sweep through them (note, section 3).
+    """The coupled blocks of a `LinearProblem`, n = T C, and the sweep through them (section 3).
 
     The iterates are what a sweep starts from: R_D, C_D, and the response and correlation of h that each layer takes from below.
     """

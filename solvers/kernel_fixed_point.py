@@ -5,7 +5,7 @@ the next guess. For a deep linear network the single site is a Gaussian linear s
 are sampled, with the same normal numbers in every sweep, and responses are averages of explicit Jacobians. Everything is causal, so that
 every sweep makes at least one more time final; in long windows the iterates on the way may overflow.
 
-Source: arXiv 2205.09653 (the published algorithm); equations of docs/theory/kernel_evolution.md, section 1.
+Source: arXiv 2205.09653 (the published algorithm); equations of docs/theory/kernel_evolution.md, sections 1 and 3.
 """
 
 from typing import NamedTuple

@@ -9,7 +9,7 @@ with e = gamma / P, u ~ (0, Phi^{l-1}), r ~ (0, G^{l+1}), the responses A^l = dh
 G^{L+1} = 1, A^0 = B^L = 0. The optimizer is W(t) = d(t) W(0) + sum_s kappa(t, s) G(s) (`memory_kernel`). Row t of every matrix
 follows from the rows before it: forward through the layers, prediction, error, backward.
 
-Source: arXiv 2205.09653; docs/theory/kernel_evolution.md, section 1 (deep linear).
+Source: arXiv 2205.09653; docs/theory/kernel_evolution.md, sections 1.1 and 7.
 """
 
 from typing import NamedTuple

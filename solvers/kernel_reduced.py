@@ -3,7 +3,7 @@
 The gradient-independence approximation is `kernel_march.march(..., responses=False, readout="tangent")`, and for one hidden layer the
 march needs no basis at all (`outer_kernels=False`).
 
-Source: arXiv 2205.09653; docs/theory/kernel_evolution.md, section 1.
+Source: arXiv 2205.09653; docs/theory/kernel_evolution.md, section 1.2.
 """
 
 import numpy as np

@@ -3,7 +3,7 @@
 Exact moments and quasi-random points tie the samples of one march together, so that no error can be read off them. Replicas with
 other scrambling are independent; eight give standard errors that can be relied on, three do not.
 
-Source: docs/theory/kernel_evolution.md, sections 2 and 5.
+Source: docs/theory/kernel_evolution.md, sections 2 and 4.
 """
 
 import numpy as np

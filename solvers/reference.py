@@ -1,6 +1,6 @@
 """Slow readable twin of the compiled march: the equations of docs/theory/deep_linear.md, sections 1 and 3, row by row in numpy.
 
-Every full matrix is kept symmetric or triangular as it grows, so that each line below is one line of the note.
+Every full matrix is kept symmetric or triangular as it grows, so that each line below is one line of these equations.
 """
 
 import numpy as np
@@ -9,7 +9,7 @@ from .linear_problem import OrderParameters
 
 
 class TwoField:
-    """h = a + A g, g = b + B h with coupling c between scaled responses: H = 1 + c A Rg, G = 1 + c B Rh (note, section 1)."""
+    """h = a + A g, g = b + B h with coupling c between scaled responses: H = 1 + c A Rg, G = 1 + c B Rh (section 1)."""
 
     def __init__(self, n, coupling):
         self.coupling = coupling

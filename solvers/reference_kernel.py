@@ -1,8 +1,8 @@
-"""Slow readable twin of the sampled march: the equations of docs/theory/kernel_evolution.md, section 1, with dense kernels and full histories.
+"""Slow readable twin of the sampled march, with dense kernels and full histories.
 
-Fields are sampled conditionally on their past: row t of a Gaussian process is a row of the growing Cholesky factor of its kernel times
-normal numbers. Responses follow from Stein's lemma in those numbers, A = <phi eps^T> L^-1. Small sizes only: (T P)^2 per array, T P far
-below the number of samples.
+The equations are those of docs/theory/kernel_evolution.md, section 1. Fields are sampled conditionally on their past: row t of a Gaussian
+process is a row of the growing Cholesky factor of its kernel times normal numbers. Responses follow from
+Stein's lemma in those numbers, A = <phi eps^T> L^-1. Small sizes only: (T P)^2 per array, T P far below the number of samples.
 """
 
 import numpy as np

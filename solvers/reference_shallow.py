@@ -1,4 +1,4 @@
-"""Slow readable twin of `particles`: the neurons of docs/theory/shallow_limits.md, equations 1 and 5, with explicit weights in full arrays."""
+"""Slow readable twin of `particles`: neurons of docs/theory/shallow_limits.md, equations 1 and 5, with explicit weights in full arrays."""
 
 import numpy as np
 

@@ -11,8 +11,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import typer
+from rich.markup import escape
+
 import dmft
-from dmft import cli, problem
+from dmft import cli, figures, problem, terminal
 
 ROOT = Path(__file__).parent.parent
 ISOTROPIC = """
@@ -146,6 +149,9 @@ def test_solve_stores_what_the_api_gives(folder, call):
         dmft.load("run.h5").test_loss, dmft.solve(stated.network, stated.data, stated.training, progress=False).test_loss, rtol=1e-12
     )
     assert call("solve", "run.toml", "--out", "other.h5")[0] == 0 and (folder / "other.h5").exists()
+    assert call("solve", "run.toml", "--set", "solve.out=third.h5", "--set", "training.steps=2")[0] == 2
+    assert call("solve", "run.toml", "--set", 'solve.out="third.h5"', "--set", "training.steps=2")[0] == 0
+    assert len(dmft.load("third.h5").times) == 3
 
 
 def test_resume_plot_info_and_compare_read_a_file(folder, call):
@@ -157,16 +163,276 @@ def test_resume_plot_info_and_compare_read_a_file(folder, call):
     status, text, _ = call("info", "run.h5")
     assert status == 0 and "DeepLinear" in text
     status, text, _ = call("compare", "run.h5", "--dim", "20", "--seeds", "3")
-    assert status == 0 and "D = 20" in text
+    assert status == 0 and "D = 20" in text and "written: run-networks.h5" in text
+    assert dmft.load("run-networks.h5").dim == 20
 
 
-def test_simulate_and_compare_print_losses_and_verdict(folder, call):
-    status, text, _ = call("simulate", "run.toml", "--out", "networks.h5")
-    assert status == 0 and "±" in text and "written: networks.h5" in text
-    assert call("plot", "networks.h5")[0] == 0 and (folder / "networks.png").stat().st_size > 10_000
+def test_simulate_stores_what_the_api_gives(folder, call):
+    status, text, _ = call("simulate", "run.toml")
+    assert status == 0 and "±" in text and "written: run-networks.h5" in text
+    stated = problem.read("run.toml")
+    expected = dmft.simulate(stated.network, stated.data, stated.training, progress=False, **stated.simulate)
+    np.testing.assert_array_equal(dmft.load("run-networks.h5").test_loss, expected.test_loss)
+    assert call("plot", "run-networks.h5")[0] == 0 and (folder / "run-networks.png").stat().st_size > 10_000
+    assert call("simulate", "run.toml", "--out", "networks.h5", "--set", "simulate.seeds=2")[0] == 0
+    assert dmft.load("networks.h5").seeds == 2
+
+
+def test_compare_prints_losses_and_verdict_and_stores_both(folder, call):
     status, text, _ = call("compare", "run.toml")
     assert status == 0 and re.search("agree|DISAGREE", text) and "±" in text
-    assert "4 seeds" in call("compare", "run.toml", "--seeds", "4")[1]
+    assert "written: run.h5" in text and "written: run-networks.h5" in text
+    verdict = dmft.compare(dmft.load("run.h5"), dmft.load("run-networks.h5"), progress=False)
+    assert str(verdict).splitlines()[0] in text
+    status, text, _ = call("compare", "run.toml", "--seeds", "4", "--out", "four.h5", "--overwrite")
+    assert status == 0 and "4 seeds" in text and dmft.load("four.h5").seeds == 4
+
+
+def test_stored_networks_of_several_widths_are_compared_without_simulating(folder, call, monkeypatch):
+    call("solve", "run.toml")
+    for dim in ("20", "40"):
+        call("simulate", "run.toml", "--set", f"simulate.dim={dim}", "--set", f"simulate.rng={dim}", "--out", f"{dim}.h5")
+    monkeypatch.setattr(dmft, "simulate", None)
+    monkeypatch.setattr(dmft, "solve", None)
+    before = sorted(folder.iterdir())
+    status, text, _ = call("compare", "run.h5", "20.h5")
+    expected = dmft.compare(dmft.load("run.h5"), dmft.load("20.h5"), progress=False)
+    assert status == 0 and str(expected).splitlines()[0] in text
+    status, text, _ = call("compare", "run.h5", "20.h5", "40.h5")
+    expected = dmft.compare(dmft.load("run.h5"), [dmft.load("20.h5"), dmft.load("40.h5")], progress=False)
+    assert status == 0 and str(expected).splitlines()[0] in text and len(expected.ensembles) == 2
+    assert sorted(folder.iterdir()) == before
+    assert call("plot", "run.h5", "20.h5", "--out", "both.png")[0] == 0 and (folder / "both.png").stat().st_size > 10_000
+
+
+MISUSED = {
+    "two problems": (("run.toml", "20.h5"), "files must be one problem, or a trajectory and networks; got run.toml, 20.h5"),
+    "networks first": (("20.h5", "run.h5"), "20.h5 must hold a trajectory; it holds networks"),
+    "two trajectories": (("run.h5", "run.h5"), "run.h5 must hold networks; it holds a trajectory"),
+    "size of stored networks": (("run.h5", "20.h5", "--dim", "3"), "dim must be left out with stored networks"),
+    "file of stored networks": (("run.h5", "20.h5", "--out", "x.h5"), "out must be left out with stored networks"),
+    "changed result": (("run.h5", "--set", "training.steps=3"), "set changes a problem file, FILE.toml; got 'training.steps=3'"),
+}
+
+
+def test_what_compare_cannot_do_is_refused_by_name(folder, call):
+    call("solve", "run.toml")
+    call("simulate", "run.toml", "--out", "20.h5")
+    status, _, error = call("compare", "run.toml", "--out", "run.h5", "--overwrite")
+    assert status == 2 and error == "dmft: out must be another file than that of the trajectory, run.h5\n"
+    status, _, error = call("solve", "run.toml", "--set", "solve.out=3")
+    assert status == 2 and error == "dmft: out must be a string; got 3\n"
+    for arguments, message in MISUSED.values():
+        status, text, error = call("compare", *arguments)
+        assert (status, text) == (2, "") and error.startswith(f"dmft: {message}") and error.count("\n") == 1
+
+
+def test_results_are_not_overwritten_unless_asked(folder, call, monkeypatch):
+    call("compare", "run.toml")
+    kept = {name: (folder / name).read_bytes() for name in ("run.h5", "run-networks.h5")}
+    with monkeypatch.context() as patch:
+        patch.setattr(dmft, "simulate", None)  # nothing is begun
+        patch.setattr(dmft, "solve", None)
+        for arguments, name in (
+            (("solve", "run.toml"), "run.h5"),
+            (("simulate", "run.toml"), "run-networks.h5"),
+            (("compare", "run.toml"), "run.h5"),
+            (("compare", "run.h5"), "run-networks.h5"),
+        ):
+            status, _, error = call(*arguments)
+            assert status == 2 and error.startswith(f"dmft: {name} exists: ") and error.endswith("or replace it with --overwrite\n")
+    assert {name: (folder / name).read_bytes() for name in kept} == kept
+    for command, name in (("solve", "run.h5"), ("simulate", "run-networks.h5")):
+        assert call(command, "run.toml", "--overwrite", "--set", "training.steps=4")[0] == 0
+        assert len(dmft.load(name).times) == 5
+
+
+def test_nothing_is_overwritten_that_is_no_result(folder, call, monkeypatch):
+    monkeypatch.setattr(dmft, "simulate", None)
+    monkeypatch.setattr(dmft, "solve", None)
+    for name in ("run.h5", "run-networks.h5"):
+        (folder / name).write_text("mine", encoding="utf-8")
+    for command in ("solve", "simulate", "compare"):
+        status, _, error = call(command, "run.toml", "--overwrite")
+        assert status == 2 and error.count("\n") == 1
+    assert (folder / "run.h5").read_text(encoding="utf-8") == (folder / "run-networks.h5").read_text(encoding="utf-8") == "mine"
+
+
+def test_a_bad_solve_is_found_before_networks_are_trained(folder, call, monkeypatch):
+    monkeypatch.setattr(dmft, "simulate", None)
+    assert call("compare", "run.toml", "--set", "solve.method=magic")[0] == 2
+
+
+SET = {
+    "training.learning_rate": "set must be NAME=VALUE, such as training.learning_rate=0.1; got 'training.learning_rate'",
+    "training.learning_rate=": "set must be NAME=VALUE",
+    "training.steps=1.2.3": "set must give training.steps a value of TOML, such as 0.1, [1, 2] or \"text\"; got '1.2.3'",
+    "training.steps=1\nx=2": "set must give training.steps one value",
+    "training.rate=1": "GradientDescent has no field 'rate'",
+    "plot.x=1": "unknown table: plot",
+    "training.steps=-1": "steps must be an integer >= 1; got -1",
+}
+
+
+@pytest.mark.parametrize(("text", "message"), SET.items(), ids=SET)
+def test_bad_changes_end_with_one_line(folder, call, text, message):
+    status, out, error = call("solve", "run.toml", "--set", text)
+    assert (status, out) == (2, "") and error.startswith(f"dmft: {message}") and error.count("\n") == 1
+    assert not (folder / "run.h5").exists()
+
+
+def test_a_name_is_set_once(folder, call):
+    assert "set must name training.steps once" in call("solve", "run.toml", "--set", "training.steps=1", "--set", "training.steps=2")[2]
+
+
+def test_own_data_from_toml(folder, call):
+    data = dmft.datasets.binary_digits(samples=4, norm=8.0)
+    np.savez("own.npz", x=data.x, y=data.y)
+    text = re.sub("data = .*", 'data = { type = "Dataset", file = "own.npz" }', EVOLUTION)
+    (folder / "mlp.toml").write_text(text, encoding="utf-8")
+    assert call("solve", "mlp.toml")[0] == 0 and dmft.load("mlp.h5").data == data
+
+
+FIGURE_COMMANDS = [("plot", "run.h5"), ("coordinate-check", "deep.toml")]
+
+
+@pytest.mark.parametrize("arguments", FIGURE_COMMANDS, ids=lambda arguments: arguments[0])
+def test_figures_that_cannot_be_written_are_found_before_the_work(folder, call, monkeypatch, arguments):
+    monkeypatch.setattr(dmft, "load", None)
+    monkeypatch.setattr(dmft, "coordinate_check", None)
+    (folder / "deep.toml").write_text(DEEP, encoding="utf-8")
+    (folder / "folder.png").mkdir()
+    for name, message in (
+        ("figure", "out must be a file that ends in ."),
+        ("figure.png.bmp", "out must be a file that ends in ."),
+        ("folder.png", "out must be a regular file that may be written"),
+        ("nowhere/figure.png", "out must be in a folder that exists and may be written; got 'nowhere'"),
+    ):
+        status, _, error = call(*arguments, "--out", name)
+        assert status == 2 and error.startswith(f"dmft: {message}") and error.count("\n") == 1
+
+
+def test_folders_that_cannot_be_made_are_found_before_the_work(folder, call, monkeypatch):
+    monkeypatch.setattr(figures, "function", lambda name: None)
+    (folder / "file").write_text("", encoding="utf-8")
+    for arguments in (("quickstart",), ("reproduce", "hajjar-polytope")):
+        status, _, error = call(*arguments, "--out", "file/deeper")
+        assert status == 2 and error.startswith("dmft: out must be a folder that can be made") and error.count("\n") == 1
+
+
+def commands():
+    group = typer.main.get_command(cli.app)
+    return {(): group} | {(name,): command for name, command in group.commands.items()}
+
+
+@pytest.mark.parametrize("name", commands(), ids=lambda name: " ".join(name) or "dmft")
+def test_help_is_shown_as_it_is_written(call, monkeypatch, name):
+    """Text in square brackets would be markup to rich, and vanish."""
+    monkeypatch.setenv("COLUMNS", "300")
+    status, text, _ = call(*name, "--help")
+    command = commands()[name]
+    written = [command.help, *(parameter.help for parameter in command.params if getattr(parameter, "help", None))]
+    shown = " ".join(text.split())
+    for help_text in written:
+        plain = help_text.replace("\\[", "[")
+        assert help_text == escape(plain) and " ".join(plain.split()) in shown
+    assert status == 0
+
+
+def test_compare_says_its_defaults(call, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "300")
+    assert "[default: as [simulate] says, or 8]" in call("compare", "--help")[1]
+    assert "[default: as [solve] says, or FILE.h5]" in call("solve", "--help")[1]
+
+
+TABLES = [("classes",), ("classes", "--depth", "2"), ("analyze", "mup", "--depth", "4"), ("reproduce", "--list")]
+
+
+@pytest.mark.parametrize("arguments", TABLES, ids=" ".join)
+def test_tables_in_a_pipe_have_a_line_for_each_row(call, monkeypatch, arguments):
+    monkeypatch.setenv("COLUMNS", "20")
+    lines = call(*arguments)[1].splitlines()
+    rule = next(i for i, line in enumerate(lines) if set(line.strip()) == {"─"})
+    body = [line for line in lines[rule + 1 : next(i for i in range(rule + 1, len(lines)) if not lines[i].strip())]]
+    first = [line.split()[0] for line in body]
+    expected = {
+        "classes": [limit.name for limit in (dmft.limits.deep(2) if len(arguments) > 1 else dmft.limits.shallow()).classes],
+        "analyze": list("12345"),
+        "reproduce": list(figures.FIGURES),
+    }
+    assert first == expected[arguments[0]]
+
+
+@pytest.fixture
+def window(monkeypatch, capsys):
+    """Standard output as a window of some columns; window(24) opens it, its text is without colours."""
+
+    def open_window(columns):
+        monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+        monkeypatch.setenv("COLUMNS", str(columns))
+
+    return open_window
+
+
+def plain(text):
+    return re.sub(r"\x1b\[[0-9;]*m", "", text)
+
+
+@pytest.mark.parametrize("arguments", TABLES, ids=" ".join)
+def test_nothing_is_broken_or_cut_in_a_window_of_80_columns(call, window, arguments):
+    wide = call(*arguments)[1]
+    window(80)
+    text = plain(call(*arguments)[1])
+    assert max(map(len, text.splitlines())) <= 80 and "…" not in text
+    assert sorted(text.replace("─", "").split()) == sorted(wide.replace("─", "").split())
+
+
+ROWS = [("first", "one, two, three", "1"), ("second", "four", "2")]
+
+
+def test_lists_and_headings_of_tables_break_before_rows_become_blocks(capsys, window):
+    for columns, expected in (
+        (60, ["name     where it is       count", "first    one, two, three   1", "second   four              2"]),
+        (30, ["where", "it", "name     is      count", "first    one,    1", "two,", "three", "second   four    2"]),
+        (
+            20,
+            ["name         first", "where it is  one,", "two,", "three", "count        1"]
+            + ["name         second", "where it is  four", "count        2"],
+        ),
+    ):
+        window(columns)
+        terminal.show(terminal.console(), ("name", "where it is", "count"), ROWS)
+        lines = [line.strip() for line in plain(capsys.readouterr().out).splitlines()]
+        assert [line for line in lines if line.strip("─")] == expected
+
+
+def test_prose_goes_on_below_what_its_label_is_of(capsys, window):
+    window(24)
+    terminal.prose(terminal.console(), ["  bias  expected to vanish slowly", "  1. a step of the argument", "", "short"])
+    assert capsys.readouterr().out.splitlines() == [
+        "  bias  expected to",
+        "        vanish slowly",
+        "  1. a step of the",
+        "      argument",
+        "",
+        "short",
+    ]
+
+
+def test_numbers_are_aligned_to_the_right_and_prose_folds_between_words(capsys, window):
+    window(60)
+    terminal.show(terminal.console(), ("step", "loss"), [("0", "1.25"), ("10", "0.5")], right=True)
+    lines = [line.rstrip() for line in plain(capsys.readouterr().out).splitlines() if line.strip(" ─")]
+    assert lines == [" step   loss", " 0      1.25", " 10      0.5"]
+    terminal.show(terminal.console(), ("a", "shows"), [("x" * 20, "word " * 12)], fold=True)
+    lines = plain(capsys.readouterr().out).splitlines()
+    assert max(map(len, lines)) <= 60 and sum(line.count("word") for line in lines) == 12
+
+
+def test_python_m_dmft_is_the_program(folder):
+    program = [sys.executable, "-m", "dmft", "solve", "no.toml"]
+    run = subprocess.run(program, env=os.environ | {"PYTHONPATH": str(ROOT)}, capture_output=True, text=True)
+    assert (run.returncode, run.stdout) == (2, "") and run.stderr.startswith("dmft: ") and "No such file" in run.stderr
 
 
 def test_divergence_is_a_result(folder, call):
@@ -214,6 +480,7 @@ def test_where_no_loss_is_finite_the_logits_are_shown(folder, call):
     status, text, _ = call("solve", "shallow.toml")
     assert status == 0 and "rms logits theory" in text and "M1" in text
     assert call("plot", "shallow.h5")[0] == 0
+    assert "rms predictions theory" in call("solve", "shallow.toml", "--set", "solve.loss=mse", "--overwrite")[1]
 
 
 def test_unstable_networks_from_toml(folder, call):
@@ -236,8 +503,9 @@ def test_networks_that_learn_features_from_toml(folder, call):
     status, text, _ = call("simulate", "mlp.toml", "--out", "networks.h5")
     assert status == 0 and "width 64" in text
     assert call("plot", "networks.h5")[0] == 0
-    assert "gradient kernel 1" in call("compare", "mlp.toml")[1]
-    status, text, _ = call("compare", "mlp.h5", "--width", "32")
+    assert call("plot", "mlp.h5", "networks.h5", "--out", "both.png")[0] == 0
+    assert "gradient kernel 1" in call("compare", "mlp.toml", "--overwrite")[1]
+    status, text, _ = call("compare", "mlp.h5", "--width", "32", "--out", "narrow.h5")
     assert status == 0 and "8 seeds, width 32" in text and "train loss" in text
 
 
@@ -259,7 +527,7 @@ def test_deep_networks_from_toml(folder, call, text):
     assert status == 0 and "width 40" in shown
     for name in ("deep", "networks"):
         assert call("plot", f"{name}.h5")[0] == 0 and (folder / f"{name}.png").stat().st_size > 10_000
-    status, shown, _ = call("compare", "deep.toml")
+    status, shown, _ = call("compare", "deep.toml", "--overwrite")
     assert status == 0 and re.search("agree|DISAGREE", shown)
 
 

@@ -67,6 +67,7 @@ def test_wrong_exponents_fail(mup):
         assert len(rows) == len(resolved) and not any(row.passed for row in rows)
     failed = dataclasses.replace(mup, rows=rows)
     assert not failed.passed and "FAIL in" in str(failed) and "Coordinate check: PASS" in str(mup)
+    assert max(len(line) for line in str(failed).splitlines() if not line.startswith("  DeepNet(")) <= 80
 
 
 def test_fit_of_known_powers():

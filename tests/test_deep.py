@@ -1,4 +1,4 @@
-"""Power counting in deep networks: the tables of the note, rates that are solved for, proofs for all times, the stable polytope.
+"""Power counting in deep networks: tables of exponents, rates that are solved for, proofs for all times, the stable polytope.
 
 The tables are typed here from docs/theory/deep_parameterizations.md, section 2, and arXiv 2110.15596; `deep_networks` trains the finite
 networks that check the exponents.
@@ -267,7 +267,7 @@ def test_exponents_of_seven_hidden_layers_take_a_moment():
 
 
 def test_symmetry_on_the_table_of_forms():
-    """Rows of the note's table that are the same parameterization."""
+    """Rows of docs/theory/deep_parameterizations.md, section 1, that are the same parameterization."""
     for depth in DEPTHS:
         hidden = depth - 1
         forms = [

@@ -108,7 +108,7 @@ def by_raw_rate(sizes):
 
 @pytest.mark.parametrize(("depth", "standard", "uniform"), [(1, [19, 29], 19), (2, [15, 21], 21), (3, [11, 17], 21), (4, [11, 17], 21)])
 def test_planes_of_raw_rates(depth, standard, uniform):
-    """docs/theory/deep_classes.md, section 5: one raw rate with scales of standard parameterization and its readout, or with equal scales."""
+    """docs/theory/deep_classes.md, section 5: one raw rate with scales of standard parameterization and a free readout, or equal scales."""
     half = sympy.Rational(1, 2)
     assert by_raw_rate(lambda size: (0, *[half] * (depth - 1), size)) == standard
     assert by_raw_rate(lambda size: (0, *[size] * depth))[0] == uniform

@@ -1,5 +1,6 @@
 """Every figure draws, at reduced size; the names on the command line are the functions of the modules."""
 
+import re
 from fractions import Fraction
 
 import matplotlib.pyplot as plt
@@ -29,20 +30,53 @@ SMALL = {
 }
 
 
+#: These are there at once, and show no progress.
+INSTANT = {"golikov-phase-diagram", "golikov-fig1-left", "hajjar-polytope"}
+
+
+def draw(name):
+    return figures.function(name)(**SMALL[name], **({} if name in INSTANT else {"progress": False}))
+
+
 def test_every_figure_is_tested():
     assert set(SMALL) == set(figures.FIGURES)
 
 
+class Bar:
+    """In the place of a progress bar: what it was told."""
+
+    def __init__(self, total, **options):
+        self.total, self.done, self.names = total, 0, []
+        Bar.last = self
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exception):
+        pass
+
+    def update(self, count):
+        self.done += count
+
+    def set_description(self, name):
+        self.names.append(name)
+
+
 @pytest.mark.parametrize("name", SMALL)
-def test_figure_draws(name):
-    figure = figures.function(name)(**SMALL[name])
+def test_figure_draws_and_names_its_parts(name, monkeypatch):
+    monkeypatch.setattr("dmft.figures.stages.tqdm", Bar)
+    Bar.last = None
+    figure = draw(name)
     assert all(ax.get_xlabel() for ax in figure.axes if ax.lines and ax.get_subplotspec().is_last_row())
     plt.close(figure)
+    assert figures.cpu_seconds(name) > 0 and (name in INSTANT) == (Bar.last is None)
+    if name not in INSTANT:
+        assert Bar.last.done == Bar.last.total - 1 == len(set(Bar.last.names)) - 1
 
 
 def test_single_window_fails_near_the_edge_and_only_there():
     """The map behind the figure: finite at 0.2 of the largest stable rate, failed (nan) at 0.9."""
-    figure = figures.function("bordelon-fixed-point")(**SMALL["bordelon-fixed-point"])
+    figure = draw("bordelon-fixed-point")
     sweeps = np.ma.filled(figure.axes[0].images[0].get_array(), np.nan)
     plt.close(figure)
     assert np.isfinite(sweeps[0]).all()
@@ -51,8 +85,9 @@ def test_single_window_fails_near_the_edge_and_only_there():
 
 def test_training_curves_show_all_scalings_and_their_theory():
     """At the reference width all scalings are one network; only the initial function of MF vanishes, only the kernel of NTK stays."""
-    figure = figures.function("golikov-fig1-right")(**SMALL["golikov-fig1-right"])
+    figure = draw("golikov-fig1-right")
     loss, logits, change = (figure.axes[4 * row : 4 * row + 4] for row in range(3))
+    assert all(ax.get_xscale() == "function" and "root scale" in ax.get_xlabel() for ax in change)
     for row in (loss, logits, change):
         assert [len(ax.lines) for ax in row] == [3] * 4
         for ax in row[1:]:
@@ -64,7 +99,7 @@ def test_training_curves_show_all_scalings_and_their_theory():
 
 def test_lines_of_the_kernel_change_have_the_derived_powers():
     """Labels from top to bottom are the powers; those of a kink differ near NTK only."""
-    figure = figures.function("golikov-kernel-change")(**SMALL["golikov-kernel-change"])
+    figure = draw("golikov-kernel-change")
     powers = [sorted(text.get_text().strip("$") for text in ax.texts) for ax in figure.axes]
     assert powers == [sorted(["0", "0", "0", "-1/4", "-1/2", "-3/4", "-1"]), sorted(["0", "0", "0", "-1/4", "-1/2", "-11/16", "-3/4"])]
     for ax in figure.axes:
@@ -76,7 +111,7 @@ def test_lines_of_the_kernel_change_have_the_derived_powers():
 
 def test_lines_of_the_integrable_parameterization_have_the_derived_powers():
     """-L/2 at initialization, and 0, 0, -(L - 2) after the first step; from four layers of weights on the limit stands still."""
-    figure = figures.function("hajjar-vanishing")(**SMALL["hajjar-vanishing"])
+    figure = draw("hajjar-vanishing")
     start, moved, losses, _ = figure.axes
     for ax, powers in ((start, (-0.5, -1.0, -2.0)), (moved, (0.0, 0.0, -2.0))):
         dashed = [line for line in ax.lines if line.get_linestyle() == "--"]
@@ -89,8 +124,9 @@ def test_lines_of_the_integrable_parameterization_have_the_derived_powers():
 
 def test_only_networks_with_a_limit_show_one():
     """Above each activation: three parameterizations, the limits of muP and hybrid muP; below: the layers of IP-LLR with derived powers."""
-    figure = figures.function("hajjar-ip-llr")(**SMALL["hajjar-ip-llr"])
+    figure = draw("hajjar-ip-llr")
     for losses, moved, powers in zip(figure.axes[:3], figure.axes[3:], ("0", "-1/2", "-1/2")):
+        assert losses.get_xscale() == "function" and "root scale" in losses.get_xlabel()
         assert [line.get_linestyle() for line in losses.lines].count("--") == 2 and len(losses.lines) == 5
         labels = [text.get_text() for text in moved.get_legend().get_texts()]
         assert len(labels) == 4 and [label.split("(")[1].rstrip(")") for label in labels] == ["0", "0", powers, powers]
@@ -105,7 +141,9 @@ def test_unknown_name_lists_the_valid_ones():
 def test_reproduce_lists_and_draws(tmp_path):
     listing = CliRunner().invoke(app, ["reproduce", "--list"])
     assert listing.exit_code == 0
-    assert all(name in listing.output for name in figures.FIGURES)
+    rows = {line.split()[0]: line for line in listing.output.splitlines() if line.strip()}
+    assert set(figures.FIGURES) < set(rows)
+    assert re.search(r"golikov-fig1-right +\d+ min +Test loss", rows["golikov-fig1-right"])
     drawn = CliRunner().invoke(app, ["reproduce", "bordelon-kernels", "--out", str(tmp_path)])
-    assert drawn.exit_code == 0
+    assert drawn.exit_code == 0 and "bordelon-kernels: takes about 4 s of CPU time" in drawn.output
     assert (tmp_path / "bordelon-kernels.png").stat().st_size > 10_000

@@ -218,7 +218,7 @@ def centred(network, data, training):
 @pytest.mark.parametrize("activation", ["relu", "leaky_relu"])
 @pytest.mark.parametrize("depth", [2, 3, 4])
 def test_large_first_rates_are_hybrid_mup_if_the_first_derivative_is_at_zero(depth, activation):
-    """Section 2.5 of the note: an identity at any width, for positively homogeneous activations."""
+    """docs/theory/deep_parameterizations.md, section 2.5: an identity at any width, for positively homogeneous activations."""
     data, training = problem(), dmft.GradientDescent([5.0, 0.3, 0.3], 3)
     llr, hybrid = (centred(dmft.DeepNet(depth, name, activation), data, training) for name in ("ip-llr", "hybrid-mup"))
     assert np.abs(llr[1]).max() > 1e-3

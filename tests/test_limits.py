@@ -1,8 +1,11 @@
 """The public face of the derived limits: classification on every boundary, tolerance, bad input, command line, phase diagram."""
 
+import copy
 import json
 import math
+import pickle
 import random
+import re
 from fractions import Fraction
 
 import matplotlib.pyplot as plt
@@ -76,6 +79,56 @@ def test_floats_next_to_a_vertex_always_have_a_class(lim):
 
 def test_outside_the_band(lim):
     assert lim.classify(0, "1/100") is None and lim.classify(0, "-51/100") is None and lim.classify(1e300, 1e300) is None
+
+
+def test_violated_conditions(lim):
+    q_sigma, q_eta = lim.symbols
+    assert lim.violated("3", "0") == (q_eta + q_sigma <= 0,)
+    assert lim.violated(0, "-51/100") == (q_eta + q_sigma >= sympy.Rational(-1, 2),)
+    assert lim.violated("-1/2", 0) == () and lim.violation("-1/2", 0) == ""
+    assert lim.violation("3", "0") == "q_eta + q_sigma <= 0 (it is 3)" and lim.violation(3.1, 0) == "q_eta + q_sigma <= 0 (it is 3.1)"
+
+
+def test_violated_conditions_of_a_band_in_parts():
+    lim = dmft.limits.shallow("mse")
+    q_sigma, q_eta = lim.symbols
+    line = sympy.Eq(q_eta + 2 * q_sigma, -1)
+    assert lim.violated("3", "0") == (sympy.Or(line, sympy.And(q_eta + q_sigma <= 0, q_eta + 2 * q_sigma <= -1)),)
+    first, second = "q_eta + 2*q_sigma = -1 (it is 6)", "q_eta + q_sigma <= 0 (it is 3) and q_eta + 2*q_sigma <= -1 (it is 6)"
+    assert lim.violation(3, 0) == f"{first}; or else {second}"
+
+
+@pytest.mark.parametrize(
+    ("make", "loss", "rates"),
+    [
+        (dmft.limits.shallow, "logistic", "common"),
+        (dmft.limits.shallow, "mse", "layer-wise"),
+        (lambda loss, rates: dmft.limits.deep(2, rates, loss), "mse", "common"),
+        (lambda loss, rates: dmft.limits.deep(2, rates, loss), "logistic", "layer-wise"),
+    ],
+    ids=["shallow", "shallow, layer-wise", "deep", "deep, layer-wise"],
+)
+def test_conditions_are_violated_where_there_is_no_class(make, loss, rates):
+    lim, draw, outside = make(loss, rates), random.Random(0), 0
+    for _ in range(20):
+        q_sigma, *rest = [draw.randint(-8, 4) / 4 + draw.choice((0, draw.uniform(-2e-12, 2e-12))) for _ in lim.symbols]
+        point = q_sigma, rest if rates == "layer-wise" else rest[0]
+        violated, values = lim.violated(*point), dict(zip(lim.symbols, map(sympy.Rational, (q_sigma, *rest))))
+        assert (lim.classify(*point) is None) == bool(violated) == bool(lim.violation(*point))
+        assert not any(condition.subs(values) for condition in violated)
+        outside += bool(violated)
+    assert 5 < outside < 20
+
+
+def test_networks_outside_the_band_are_refused_by_the_violated_condition(lim):
+    with pytest.raises(ValueError, match=re.escape(lim.violation("3", "0"))):
+        dmft.solve(dmft.ShallowNet("3", "0"), dmft.datasets.binary_digits(samples=4), dmft.GradientDescent(0.1, 2))
+
+
+@pytest.mark.parametrize("copied", [copy.copy, copy.deepcopy, lambda lim: pickle.loads(pickle.dumps(lim))])
+def test_copies_are_the_limits_themselves(copied, lim):
+    for made in (lim, dmft.limits.shallow("mse", "layer-wise"), dmft.limits.deep(2, bounded_increments="hidden")):
+        assert copied(made) is made
 
 
 @pytest.mark.parametrize(

@@ -211,7 +211,7 @@ def test_tangent_kernels_converge_to_gaussian_expectations(name):
 
 
 def test_tangent_kernels_predict_small_steps():
-    """With antithetic pairs the logits are odd in the rates (note, lemma 1): what the kernels miss is quadratic."""
+    """Logits of antithetic pairs are odd in the rates (docs/theory/shallow_limits.md, lemma 1): what the kernels miss is quadratic."""
     x, scale, y = inputs(12, 5), 0.1, np.sign(inputs(12, 5)[:8, 0])
     errors = []
     for rate in (1e-2, 1e-3):

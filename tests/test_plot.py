@@ -100,20 +100,67 @@ def test_kernels_of_several_outputs_are_their_mean():
     np.testing.assert_allclose(ax.images[0].get_array(), (both[:, 0, :, 0] + both[:, 1, :, 1]) / 2)
 
 
+SMALL_OF_BOTH_SIGNS = np.array([1.0, 0.01, 0.01, -1e-5])
+
+
 @pytest.mark.parametrize(
-    ("values", "norm", "extend"),
+    ("values", "colours", "norm", "extend"),
     [
-        ([0.8, 1.0], "Normalize", "neither"),
-        ([-0.5, 1.0], "Normalize", "neither"),
-        ([0.01, 1.0], "LogNorm", "neither"),
-        ([-1e-5, 1.0], "LogNorm", "min"),
-        ([0.0, 0.0], "Normalize", "neither"),
+        ([0.8, 1.0], "viridis", "Normalize", "neither"),
+        ([-0.5, 1.0], "RdBu_r", "Normalize", "neither"),
+        ([-1e-5, 1.0], "RdBu_r", "Normalize", "neither"),
+        (SMALL_OF_BOTH_SIGNS, "RdBu_r", "SymLogNorm", "neither"),
+        ([0.01, 1.0], "viridis", "LogNorm", "neither"),
+        ([1e-9, 1.0], "viridis", "LogNorm", "min"),
+        ([-1e-12, 0.01, 1.0], "viridis", "LogNorm", "min"),
+        ([0.0, 0.0], "viridis", "Normalize", "neither"),
+        ([np.inf, 0.8, 1.0], "viridis", "Normalize", "neither"),
+        ([np.inf], "viridis", "Normalize", "neither"),
     ],
 )
-def test_colour_scale_follows_the_values(values, norm, extend):
-    colours, scale, end = dmft.plot.heat_maps.colour_scale(np.array(values))
-    assert (type(scale).__name__, end) == (norm, extend)
-    assert colours == ("RdBu_r" if min(values) < -0.1 else "viridis")
+def test_colour_scale_follows_the_values(values, colours, norm, extend):
+    (scale,) = dmft.plot.heat_maps.colour_scales([[np.array(values)]])
+    assert (scale.colours, type(scale.norm).__name__, scale.extend) == (colours, norm, extend)
+
+
+def test_colours_of_opposite_signs_are_opposite_and_zero_is_their_middle():
+    for values in (np.array([-0.5, 1.0]), SMALL_OF_BOTH_SIGNS):
+        norm = dmft.plot.heat_maps.colour_scales([[values]])[0].norm
+        assert norm(0.0) == pytest.approx(0.5)
+        assert norm(values.min()) < 0.5
+        np.testing.assert_allclose(norm(-values) + norm(values), 1.0)
+
+
+@pytest.mark.parametrize("second", [[0.8, 1.0], [-0.5, 1.0], [0.001, 1.0], [0.0, 0.0]])
+def test_colour_scales_of_maps_side_by_side_are_of_one_kind(second):
+    scales = dmft.plot.heat_maps.colour_scales([[np.array([0.01, 2.0])], [np.array(second)]])
+    assert len({scale.colours for scale in scales}) == 1
+    if any(second):
+        assert len({type(scale.norm) for scale in scales}) == 1
+    assert [scale.norm.vmax for scale in scales] == [2.0, max(second)]
+
+
+def test_negative_correlations_are_seen():
+    run = dmft.GradientDescent(0.2, steps=30, momentum=0.9)
+    trajectory = dmft.solve(dmft.DeepLinear(depth=1), dmft.GaussianData(), run, progress=False)
+    correlation = trajectory.correlation("h", layer=1)
+    assert correlation.min() < -1e-4 * correlation.max()
+    (ax,) = dmft.plot.kernels(trajectory, names="h")
+    np.testing.assert_array_equal(ax.images[0].get_array(), correlation)
+    assert ax.images[0].norm(correlation.min()) < 0.5 < ax.images[0].norm(correlation.max())
+
+
+@pytest.mark.parametrize("ends", [(0.97, 1.0), (0.4, 1.3), (3.0, 9.0), (0.8, 12.0), (0.03, 1.5), (1e-3, 0.5), (1e-9, 1.0), (0.35, 0.99)])
+def test_logarithmic_axes_have_two_labels_or_more(ends):
+    _, ax = plt.subplots()
+    dmft.plot.ticks.log_axis(ax)
+    ax.set_ylim(*ends)
+    ax.figure.canvas.draw()
+    shown = [tick.label1.get_text() for tick in ax.yaxis.get_major_ticks() if ends[0] <= tick.get_loc() <= ends[1]]
+    assert sum(map(bool, shown)) >= 2
+    if ends[1] < 100 * ends[0]:
+        places = [tick.get_loc() for tick in ax.yaxis.get_major_ticks()]
+        np.testing.assert_allclose([float(text) for text in shown], [place for place in places if ends[0] <= place <= ends[1]])
 
 
 def test_zscores_draws_both_losses(trajectory, ensemble):
@@ -217,12 +264,26 @@ def test_tangent_kernel_is_sorted_by_label(function, without_loss):
     first, last = (np.asarray(ax.images[0].get_array()) for ax in axes)
     assert first.shape == (16, 16)
     order = np.lexsort((function.predictions[-1], DIGITS.y))
-    np.testing.assert_array_equal(last, np.maximum(function.tangent_grams[-1][np.ix_(order, order)], axes[0].images[0].norm.vmin))
+    np.testing.assert_array_equal(last, function.tangent_grams[-1][np.ix_(order, order)])
     assert axes[0].images[0].norm is axes[1].images[0].norm
     with pytest.raises(ValueError, match='solve with track="kernels"'):
         dmft.plot.tangent_kernel(without_loss)
     with pytest.raises(ValueError, match="axes must hold 2 axes"):
         dmft.plot.tangent_kernel(function, axes=axes[:1])
+
+
+def test_tangent_kernel_of_networks_is_the_lower_right_half(function):
+    options = dict(width=50, seeds=3, track="kernels", progress=False)
+    networks = dmft.simulate(dmft.ShallowNet.mean_field(), DIGITS, SHALLOW_RUN, **options)
+    order = np.lexsort((function.predictions[-1], DIGITS.y))
+    for axes in (dmft.plot.tangent_kernel(function, networks), dmft.plot.overview(function, networks).axes[2:]):
+        for ax, t in zip(axes, (0, -1)):
+            shown = np.asarray(ax.images[0].get_array())
+            kernels = function.tangent_kernel()[t], networks.tangent_kernel()[:, t].mean(axis=0)
+            theory, found = (kernel[np.ix_(order, order)] for kernel in kernels)
+            np.testing.assert_allclose(shown[np.tril_indices(16)], theory[np.tril_indices(16)])
+            np.testing.assert_allclose(shown[np.triu_indices(16, 1)], found[np.triu_indices(16, 1)])
+        assert axes[0].get_ylabel() == "upper left: theory\nlower right: networks"
 
 
 def test_overview_of_a_function(function, without_loss):
@@ -261,7 +322,7 @@ def test_kernels_of_every_layer_before_and_after_training_and_between_times(evol
             else:
                 order = np.lexsort((evolution.predictions[-1], IMAGES.y))
                 expected = evolution.feature_kernel(layer)[t, :, t][np.ix_(order, order)]
-            np.testing.assert_allclose(shown, np.maximum(expected, ax.images[0].norm.vmin))
+            np.testing.assert_allclose(shown, expected)
     assert axes[0].images[0].norm is axes[2].images[0].norm
     assert len(dmft.plot.kernels(evolution, names="gradients")) == 2
     with pytest.raises(ValueError, match="axes must hold 4 axes, 2 per layer; got 6"):
@@ -270,6 +331,75 @@ def test_kernels_of_every_layer_before_and_after_training_and_between_times(evol
         dmft.plot.kernels(evolution, names=("h",))
     with pytest.raises(ValueError, match="solve with track='kernels'"):
         dmft.plot.kernels(dmft.solve(*EVOLUTION, samples=256, track=None, progress=False))
+
+
+@pytest.fixture(scope="module")
+def evolved():
+    options = dict(width=60, seeds=3, track="kernels", kernel_times=(0, 2, 4), progress=False)
+    return dmft.simulate(*EVOLUTION, **options)
+
+
+def test_kernels_of_networks_beside_the_theory(evolution, evolved):
+    order = np.lexsort((evolution.predictions[-1], IMAGES.y))
+    lower, upper = np.triu_indices(6, 1), np.tril_indices(6)
+    axes = dmft.plot.kernels(evolution, evolved).reshape(3, 2)
+    for row, t, k in zip(axes, (0, 4), (0, 2)):
+        for layer, ax in enumerate(row, start=1):
+            shown = np.asarray(ax.images[0].get_array())
+            theory = evolution.feature_kernel(layer)[t, :, t][np.ix_(order, order)]
+            found = evolved.feature_kernel(layer)[:, k, :, k].mean(axis=0)[np.ix_(order, order)]
+            np.testing.assert_allclose(shown[upper], theory[upper])
+            np.testing.assert_allclose(shown[lower], found[lower])
+        assert row[0].get_ylabel() == "upper left: theory\nlower right: networks"
+    for layer, ax in enumerate(axes[2], start=1):
+        (circles,) = ax.collections
+        places = circles.get_offsets()
+        mean = np.einsum("ktisi->ts", evolved.gradient_kernel(layer)) / (3 * 6)
+        np.testing.assert_allclose(circles.get_array(), mean[places[:, 1].astype(int) // 2, places[:, 0].astype(int) // 2])
+        assert circles.norm is ax.images[0].norm and len(places) == 9 and "circles: networks" in ax.get_title()
+
+
+def test_networks_are_drawn_at_the_times_that_they_recorded(evolution):
+    networks = dmft.simulate(*EVOLUTION, width=60, seeds=2, track="kernels", kernel_times=(3, 4), progress=False)
+    first, last = dmft.plot.kernels(evolution, networks, names="features").reshape(2, 2)
+    assert first[0].get_ylabel() == "" and "networks" in last[0].get_ylabel()
+
+
+def test_networks_of_another_problem_are_refused(evolution, evolved, trajectory, functions):
+    other = dmft.solve(dmft.MLP(1, "tanh"), *EVOLUTION[1:], samples=128, progress=False)
+    with pytest.raises(ValueError, match="ensemble must have the network of the trajectory; they differ"):
+        dmft.plot.kernels(other, evolved)
+    with pytest.raises(ValueError, match="ensemble must be None beside correlations"):
+        dmft.plot.kernels(trajectory, evolved)
+    with pytest.raises(TypeError, match="ensemble must be a KernelEnsemble; got FunctionEnsemble"):
+        dmft.plot.kernels(evolution, functions)
+    longer = dmft.simulate(*EVOLUTION[:2], dmft.GradientDescent(0.2, steps=5), width=60, seeds=2, progress=False)
+    with pytest.raises(ValueError, match="ensemble must have the training of the trajectory"):
+        dmft.plot.overview(evolution, longer)
+
+
+def test_overview_with_networks(evolution, evolved, trajectory, ensemble, function, functions):
+    figure = dmft.plot.overview(evolution, evolved)
+    assert len(figure.axes) == 3 + 6
+    assert any("3 networks" in artist.get_label() for artist in figure.axes[0].lines)
+    assert len(figure.axes[1].containers) > 0 and len(figure.axes[2].containers) == 2 and len(figure.axes[-1].collections) == 1
+    figure.canvas.draw()
+    for first, second in ((trajectory, ensemble), (function, functions)):
+        left = dmft.plot.overview(first, second).axes[0]
+        assert any("networks" in artist.get_label() for artist in left.lines)
+
+
+def test_outputs_are_named_by_the_loss(evolution, function, functions):
+    assert dmft.plot.predictions(function).get_ylabel().startswith("normalised logits")
+    assert dmft.plot.logits(ensemble=functions).get_ylabel() == "root mean square of logits"
+    assert dmft.plot.predictions(evolution).get_ylabel().startswith("predictions $")
+    assert dmft.plot.overview(evolution).axes[1].get_ylabel() == "predictions"
+    squares = dmft.solve(dmft.ShallowNet.mean_field(), DIGITS, SHALLOW_RUN, loss="mse", samples=64, progress=False)
+    assert dmft.plot.predictions(squares).get_ylabel().startswith("normalised predictions")
+    assert dmft.plot.logits(squares).get_ylabel() == "root mean square of predictions"
+    assert "\n  logits     mean size" in str(function) and "\n  predictions mean size" in str(squares)
+    logistic = dmft.solve(*EVOLUTION, loss="logistic", samples=128, progress=False)
+    assert dmft.plot.overview(logistic).axes[1].get_ylabel() == "logits"
 
 
 @pytest.mark.parametrize("outputs", [1, 2])

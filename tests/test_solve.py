@@ -481,4 +481,4 @@ def test_to_xarray(outputs):
     np.testing.assert_array_equal(view["test_loss"].sel(time=9), trajectory.test_loss[9])
     np.testing.assert_array_equal(view["C_h"].sel(layer=2).values, trajectory.correlation("h", layer=2))
     np.testing.assert_array_equal(view["R_delta"].values, trajectory.response("delta"))
-    assert view["C_v"].dims == (("time", "time'") if outputs == 1 else ("time", "output", "time'", "output'"))
+    assert view["C_v"].dims == (("time", "time_2") if outputs == 1 else ("time", "output", "time_2", "output_2"))

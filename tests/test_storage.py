@@ -1,12 +1,13 @@
 """Files: nothing is lost or changed on the way, no moment of a kill harms them, one writer at a time, old and foreign files."""
 
+import contextlib
 import dataclasses
-import hashlib
 import importlib
 import json
 import os
 import resource
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -16,6 +17,7 @@ from types import SimpleNamespace
 import h5py
 import numpy as np
 import pytest
+import storm_of_kills
 
 import dmft
 from dmft import StorageError, exclusive_file, storage
@@ -23,6 +25,7 @@ from dmft.theories import deep_linear
 
 solving = importlib.import_module("dmft.solve")
 ROOT = Path(__file__).parent.parent
+STORED = ROOT / "tests/storage"
 INF = float("inf")
 NETWORK = dmft.DeepLinear(depth=2, width_ratio=2.0, richness=1.3)
 DATA = dmft.GaussianData(sample_ratio=1.5, label_noise=0.3)
@@ -229,7 +232,7 @@ def test_interruption_before_any_row_leaves_the_file_as_it_was(whole, tmp_path, 
     whole["plain"].save(path)
     content = path.read_bytes()
     interrupt_after(monkeypatch, 0)
-    for call in (lambda: dmft.resume(path, steps=200, progress=False), lambda: solve(PROBLEMS["modes"], out=path)):
+    for call in (lambda: dmft.resume(path, steps=200, progress=False), lambda: solve(PROBLEMS["modes"], out=path, overwrite=True)):
         with pytest.raises(KeyboardInterrupt):
             call()
         assert path.read_bytes() == content and os.listdir(tmp_path) == ["run.h5"]
@@ -261,30 +264,9 @@ def kill(process):
 
 
 def test_kill_at_any_moment_leaves_a_file_that_loads_and_resumes(tmp_path):
-    problem = eval(LONG)
-    reference = solve(problem)
-    action = "print('ready', flush=True)\nwhile True:\n    dmft.solve(*problem, progress=False, out=path)"
-    rng = np.random.default_rng()
-    paths = [tmp_path / f"{i}" / "run.h5" for i in range(6)]
-    for path in paths:
-        path.parent.mkdir()
-    children = [start(action, path) for path in paths]
-    finished = []
-    for child, path in zip(children, paths):
-        child.stdout.readline()
-        while not path.exists():
-            assert child.poll() is None
-        threading.Event().wait(rng.uniform(0, 0.3))
-        kill(child)
-        kept = dmft.load(path)
-        finished.append(kept.finished)
-        for name in kept.kernels:
-            rows = np.s_[..., : kept.finished, : kept.finished]
-            assert np.array_equal(kept.kernels[name][rows], np.tril(reference.kernels[name])[rows])
-    unfinished = paths[int(np.argmin(finished))]
-    longer = dmft.resume(unfinished, steps=320, progress=False)
-    assert_close(longer, solve(with_steps(problem, 320)))
-    assert os.listdir(unfinished.parent) == ["run.h5"]
+    states, failures = storm_of_kills.storm(tmp_path, 8, seed=3)
+    assert failures == [] and states["interrupted"] > 0
+    assert_close(*storm_of_kills.continued(tmp_path, 8))
 
 
 def test_kill_within_a_write_leaves_the_previous_file(tmp_path):
@@ -304,9 +286,10 @@ with storage.LiveFile(path) as file:
     rows = int(child.stdout.readline())
     assert child.stdout.readline().startswith("in the second write")
     kill(child)
+    assert sorted(os.listdir(tmp_path)) == [".run.h5.lock", ".run.h5.partial", "run.h5"]
     kept = dmft.load(path)
     assert kept.status is dmft.Status.INTERRUPTED and kept.finished == rows
-    assert sorted(os.listdir(tmp_path)) == [".run.h5.lock", ".run.h5.partial", "run.h5"]
+    assert os.listdir(tmp_path) == ["run.h5"]
     assert_close(dmft.resume(path, steps=300, progress=False), solve(eval(LONG)))
     assert os.listdir(tmp_path) == ["run.h5"]
 
@@ -332,12 +315,12 @@ def test_rows_once_written_are_not_written_again(whole, tmp_path):
 def test_writing_takes_a_tenth_of_the_time(monkeypatch, tmp_path, whole):
     now, writes = [0.0], []
 
-    def slow_write(self, trajectory):
+    def slow_write(file, trajectory):
         writes.append(now[0])
         now[0] += 0.003 * now[0]
 
     monkeypatch.setattr(storage, "time", SimpleNamespace(monotonic=lambda: now[0]))
-    monkeypatch.setattr(storage.LiveFile, "finish", slow_write)
+    monkeypatch.setattr(storage.LiveFile, "write", slow_write)
     trajectory = dataclasses.replace(whole["plain"], status=dmft.Status.INTERRUPTED)
     with storage.LiveFile(tmp_path / "run.h5") as file:
         for _ in range(10_000):
@@ -355,7 +338,7 @@ def holders():
     """The ways to write to a path."""
     return {
         "save": lambda path: solve(with_steps(PROBLEMS["plain"], 3)).save(path),
-        "solve": lambda path: solve(PROBLEMS["plain"], out=path),
+        "solve": lambda path: solve(PROBLEMS["plain"], out=path, overwrite=True),
         "resume": lambda path: dmft.resume(path, steps=100, progress=False),
     }
 
@@ -449,6 +432,30 @@ def directory(folder):
     return folder / "run.h5"
 
 
+def fifo(folder):
+    os.mkfifo(folder / "run.h5")
+    return folder / "run.h5"
+
+
+def link_to_a_fifo(folder):
+    os.mkfifo(folder / "fifo")
+    (folder / "run.h5").symlink_to(folder / "fifo")
+    return folder / "run.h5"
+
+
+def unix_socket(folder):
+    with socket.socket(socket.AF_UNIX) as server, contextlib.chdir(folder):
+        server.bind("run.h5")
+    return folder / "run.h5"
+
+
+def damaged_file(folder):
+    content = bytearray((STORED / "schema-1-deep-linear-trajectory.h5").read_bytes())
+    content[8:48] = bytes(40)
+    (folder / "run.h5").write_bytes(content)
+    return folder / "run.h5"
+
+
 def below_a_file(folder):
     return foreign_text(folder) / "run.h5"
 
@@ -469,7 +476,11 @@ PLACES = [
     (foreign_text, "not a dmft-trajectory file"),
     (foreign_hdf5, "not a dmft-trajectory file"),
     (ensemble_file, "not a dmft-trajectory file"),
-    (directory, "not a dmft-trajectory file"),
+    (directory, "is a folder, not a regular file"),
+    (fifo, "is a FIFO, not a regular file"),
+    (link_to_a_fifo, "is a FIFO, not a regular file"),
+    (unix_socket, "is a socket, not a regular file"),
+    (damaged_file, "what it is cannot be read: it is left as it is"),
     (lambda folder: folder / "missing" / "run.h5", "folder must exist"),
     (below_a_file, "folder must exist"),
     pytest.param(read_only_folder, "writable", marks=NOT_FOR_ROOT),
@@ -481,6 +492,7 @@ PLACES = [
 def test_unwritable_place_is_an_error_before_any_work(place, message, tmp_path, monkeypatch):
     path = place(tmp_path)
     content = path.read_bytes() if path.is_file() else None
+    mode = os.lstat(path).st_mode if os.path.lexists(path) else None
 
     def no_work(*arguments, **options):
         raise AssertionError("worked before the check")
@@ -490,9 +502,10 @@ def test_unwritable_place_is_an_error_before_any_work(place, message, tmp_path, 
     monkeypatch.setattr(deep_linear, "whole", lambda *problem: next(no_work()))
     for method in ("causal", "reference"):
         with pytest.raises(StorageError, match=message) as error:
-            solve(PROBLEMS["plain"], method=method, out=path)
+            solve(PROBLEMS["plain"], method=method, out=path, overwrite=True)
         assert str(path) in str(error.value)
     assert content is None or path.read_bytes() == content
+    assert os.path.lexists(path) == (mode is not None) and (mode is None or os.lstat(path).st_mode == mode)
 
 
 @pytest.mark.parametrize("limit", [0, 10_000, 1_000_000])
@@ -542,121 +555,5 @@ def test_other_methods_write_too(tmp_path):
 def test_new_solve_replaces_an_older_trajectory_and_an_empty_file(whole, tmp_path):
     (tmp_path / "run.h5").touch()
     whole["modes"].save(tmp_path / "run.h5")
-    new = solve(PROBLEMS["plain"], out=tmp_path / "run.h5")
+    new = solve(PROBLEMS["plain"], out=tmp_path / "run.h5", overwrite=True)
     assert_same(dmft.load(tmp_path / "run.h5"), new)
-
-
-# ---- files of other versions, edited and damaged ones
-
-
-def edit(path, **attributes):
-    with h5py.File(path, "r+") as file:
-        file.attrs.update(attributes)
-
-
-def with_problem(path, change):
-    """Change the stored problem, with its fingerprint."""
-    with h5py.File(path, "r+") as file:
-        spec = json.loads(file.attrs["spec"])
-        change(spec)
-        text = json.dumps(spec)
-        file.attrs.update(spec=text, spec_sha256=hashlib.sha256(text.encode()).hexdigest())
-
-
-def test_newer_schema_asks_for_an_upgrade_and_info_still_describes_it(stored):
-    edit(stored, schema=7)
-    with pytest.raises(StorageError, match=r"run\.h5 .*written by schema 7, this version reads up to 1; upgrade dmft"):
-        dmft.load(stored)
-    text = storage.info(stored)
-    assert "schema 7" in text and "no: written by schema 7" in text and "completed" in text
-
-
-def test_unknown_additions_of_the_same_schema_are_read_over(stored, whole):
-    with h5py.File(stored, "r+") as file:
-        file.attrs["remark"] = "from a later version"
-        file["kernels/extra"] = np.arange(3)
-    assert_same(dmft.load(stored), whole["plain"])
-    resumed = dmft.resume(stored, steps=95, progress=False)
-    assert_same(dmft.load(stored), resumed)
-
-
-def test_edited_problem_is_refused(stored):
-    with h5py.File(stored, "r+") as file:
-        file.attrs["spec"] = file.attrs["spec"].replace("0.3", "0.4")
-    with pytest.raises(StorageError, match=r"run\.h5 .*edited.*solve the edited problem anew"):
-        dmft.load(stored)
-
-
-@pytest.mark.parametrize("change", [lambda spec: spec["network"].update(type="Transformer"), lambda spec: spec["data"].update(skew=1.0)])
-def test_unknown_problem_asks_for_an_upgrade(stored, change):
-    with_problem(stored, change)
-    with pytest.raises(StorageError, match=r"run\.h5 .*does not know.*upgrade dmft"):
-        dmft.load(stored)
-    assert "does not know" in storage.info(stored)
-
-
-def test_fields_that_an_older_version_did_not_have_take_their_defaults(stored, whole):
-    with_problem(stored, lambda spec: spec["training"].pop("nesterov"))
-    assert_same(dmft.load(stored), whole["plain"])
-
-
-def test_missing_and_foreign_files(tmp_path):
-    with pytest.raises(StorageError, match=r"none\.h5 does not exist"):
-        dmft.load(tmp_path / "none.h5")
-    with pytest.raises(StorageError, match=r"none\.h5 does not exist"):
-        dmft.resume(tmp_path / "none.h5", steps=9)
-    assert os.listdir(tmp_path) == []
-    with pytest.raises(StorageError, match="not an HDF5 file"):
-        dmft.load(foreign_text(tmp_path))
-    with pytest.raises(StorageError, match="not a file of dmft"):
-        dmft.load(foreign_hdf5(tmp_path))
-    assert "no: it is not a file of dmft" in storage.info(tmp_path / "run.h5")
-
-
-@pytest.mark.parametrize("attributes", [{"finished": 50}, {"status": "resting"}, {"report": "{"}, {"schema": "one"}])
-def test_inconsistent_file_is_damaged(stored, attributes):
-    edit(stored, **attributes)
-    with pytest.raises(StorageError, match=r"run\.h5 is damaged"):
-        dmft.load(stored)
-
-
-def test_damage_anywhere_is_found_or_harmless(stored, whole):
-    content = stored.read_bytes()
-    rng = np.random.default_rng(5)
-    refused = 0
-    damaged = [content[: int(length)] for length in rng.integers(1, len(content), 10)]
-    for place in rng.integers(len(content), size=60):
-        damaged.append(content[:place] + bytes(rng.integers(256, size=8, dtype=np.uint8)) + content[place + 8 :])
-    for harmed in damaged:
-        stored.write_bytes(harmed)
-        try:
-            after = dmft.load(stored)
-        except StorageError as error:
-            assert "run.h5" in str(error)
-            refused += 1
-        else:
-            assert_same(dataclasses.replace(after, report={}), dataclasses.replace(whole["plain"], report={}))
-    assert refused > 30
-
-
-def test_info(stored):
-    text = storage.info(stored)
-    for part in ("dmft-trajectory, schema 1", "readable", "completed", "91", "DeepLinear", "numpy", "created", "kernels/Ch", "MiB"):
-        assert part in text
-
-
-# ---- every schema ever written stays readable
-
-
-def test_schema_1():
-    folder = Path(__file__).parent / "storage"
-    after = dmft.load(folder / "schema-1-trajectory.h5")
-    assert after.status is dmft.Status.COMPLETED and after.finished == 7
-    assert after.network == dmft.DeepLinear(depth=1, width_ratio=2.0, richness=0.8, outputs=2)
-    assert after.data.target_overlap.tolist() == [[1.0, 0.3], [0.3, 0.7]]
-    assert after.training == dmft.GradientDescent([0.2 / (1 + step) for step in range(6)], 6, momentum=0.5)
-    assert after.test_loss[[0, 1, 6]] == pytest.approx([3.2625, 1.507568, 0.7591027367436416], rel=1e-12)
-    assert after.correlation("h", layer=1)[6, 1, 0, 0] == pytest.approx(-0.003864960178001705, rel=1e-12)
-    ensemble = dmft.load(folder / "schema-1-ensemble.h5")
-    assert ensemble.widths == (40,) and ensemble.samples == 30 and len(ensemble.times) == 7
-    assert ensemble.test_loss[:, -1] == pytest.approx([1.1198384734228217, 0.7253644744646099], rel=1e-12)

@@ -60,7 +60,7 @@ def initial_function(seed=5):
 
 
 def kernel_by_hand(slope=0.1):
-    """kappa* (E[phi phi] + E[phi' phi'] x.x') for unit inputs, section 4 of the note; sigma*^2 d* = 1."""
+    """kappa* (E[phi phi] + E[phi' phi'] x.x') for unit inputs (docs/theory/shallow_limits.md, section 4); sigma*^2 d* = 1."""
     x = DATA.points
     cosine = x @ x.T
     theta = 2 * np.arctan2(np.linalg.norm(x[:, None] - x, axis=-1), np.linalg.norm(x[:, None] + x, axis=-1))

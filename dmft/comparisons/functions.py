@@ -63,6 +63,15 @@ class FunctionVerdict:
         Theories solved for this comparison; 0 if one holds for all networks.
     threshold : float
         Agreement means `max_abs_z` below it.
+
+    Examples
+    --------
+    >>> data, training = dmft.datasets.binary_digits(samples=4), dmft.GradientDescent(0.2, 4)
+    >>> problem = dmft.ShallowNet.mean_field(), data, training
+    >>> networks = dmft.simulate(*problem, width=64, seeds=4, progress=False)
+    >>> verdict = dmft.compare(dmft.solve(*problem, samples=256, progress=False), networks, progress=False)
+    >>> verdict.zscores.shape
+    (5,)
     """
 
     tests: dict

@@ -81,6 +81,14 @@ class Verdict:
         Agreement means |z| below it.
     near_edge : bool
         Whether the theory is unstable at 2.5 times the learning rate.
+
+    Examples
+    --------
+    >>> problem = dmft.DeepLinear(depth=1), dmft.GaussianData(2.0), dmft.GradientDescent(0.1, 10)
+    >>> networks = dmft.simulate(*problem, dim=100, seeds=8, progress=False)
+    >>> verdict = dmft.compare(dmft.solve(*problem, progress=False), networks, progress=False)
+    >>> verdict.zscores.shape
+    (11,)
     """
 
     test: LossComparison

@@ -1,7 +1,8 @@
 """Figures of the papers, each drawn from nothing but the package: one module per paper, one function per figure.
 
-A figure function takes no required argument and returns a `matplotlib.figure.Figure`; the first line of its docstring says what
-it shows. ``dmft reproduce`` lists and draws them.
+A figure function takes no required argument, shows its progress if it takes more than a moment, and returns a `matplotlib.figure.Figure`;
+the first line of its docstring says what it shows, and the decorator `dmft.figures.stages.takes` how long that takes.
+``dmft reproduce`` lists and draws them.
 """
 
 import importlib
@@ -29,11 +30,66 @@ FIGURES = {
 
 
 def function(name):
-    """The function that draws figure `name`; ValueError lists the valid names."""
+    """The function that draws a figure, without arguments.
+
+    Parameters
+    ----------
+    name : str
+        One of `FIGURES`.
+
+    Returns
+    -------
+    callable
+
+    Raises
+    ------
+    ValueError
+        For an unknown name; the message lists the valid ones.
+
+    Examples
+    --------
+    >>> draw = dmft.figures.function("golikov-phase-diagram")
+    >>> figure = draw()
+    """
     module, attribute = FIGURES[checks.choice("name", name, tuple(FIGURES))]
     return getattr(importlib.import_module(f".{module}", __name__), attribute)
 
 
+def cpu_seconds(name):
+    """About how much CPU time a figure takes, measured once on one core of a server.
+
+    Parameters
+    ----------
+    name : str
+        One of `FIGURES`.
+
+    Returns
+    -------
+    float
+
+    Examples
+    --------
+    >>> dmft.figures.cpu_seconds("golikov-phase-diagram")
+    1
+    """
+    return function(name).cpu_seconds
+
+
 def describe(name):
-    """First line of the figure's docstring."""
+    """What a figure shows, in one sentence.
+
+    Parameters
+    ----------
+    name : str
+        One of `FIGURES`.
+
+    Returns
+    -------
+    str
+
+    Examples
+    --------
+    >>> dmft.figures.describe("golikov-phase-diagram")
+    'The stable infinite-width limits of networks with one hidden layer in the plane of scaling exponents.'
+    """
     return function(name).__doc__.strip().splitlines()[0]

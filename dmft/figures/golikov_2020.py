@@ -1,17 +1,19 @@
 """Networks with one hidden layer at large width: Golikov, arXiv 2006.06574."""
 
+import re
 from fractions import Fraction
 
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.lines import Line2D
-from matplotlib.ticker import LogLocator, NullFormatter
 
 import dmft
 
 from .. import plot
 from ..curves import root_mean_square
+from ..plot.ticks import log_axis
 from ..shallow_scaling import exponent
+from .stages import stages, takes
 
 _THEORY = dict(color="#D55E00", linestyle=(0, (3, 1.5)), linewidth=1.1)
 _NAMED = {
@@ -25,17 +27,20 @@ _CHANGE = {
     "gelu": ("GELU (smooth)", "relative kernel change"),
     "leaky_relu": ("leaky ReLU (a kink)", "relative kernel change, phi with a kink"),
 }
+_PLAIN = re.compile(r"[$\\]")
 _RELATIVE_CHANGE = r"$\Vert K_t - K_0 \Vert\, /\, \Vert K_0 \Vert$"
 _STYLES = (("#000000", "s"), ("#CC79A7", "^"), ("#0072B2", "o"), ("#56B4E9", "o"), ("#009E73", "o"), ("#E69F00", "o"), ("#D55E00", "o"))
 
 
+@takes(1)
 def phase_diagram(loss="logistic"):
     """The stable infinite-width limits of networks with one hidden layer in the plane of scaling exponents."""
     return dmft.plot.phase_diagram(dmft.limits.shallow(loss)).figure
 
 
+@takes(360)
 def training_curves(
-    widths=(2**7, 2**10, 2**13, 2**16), seeds=8, steps=50, learning_rate=2.5, samples=64, test_samples=128, particles=2**14
+    widths=(2**7, 2**10, 2**13, 2**16), seeds=8, steps=50, learning_rate=2.5, samples=64, test_samples=128, particles=2**14, progress=True
 ):
     """Test loss, size of the logits and change of the tangent kernel in training, for the named scalings at growing width and in the limit.
 
@@ -45,26 +50,28 @@ def training_curves(
     data = dmft.datasets.binary_digits(samples=samples, test_samples=test_samples, flipped=0.1)
     run = dmft.GradientDescent(learning_rate, steps)
     colours = ["0.2", *plt.get_cmap("viridis")(np.linspace(0.25, 0.9, len(widths) - 1))]
-    with plt.style.context(plot.STYLE):
+    with plt.style.context(plot.STYLE), stages(len(_NAMED) * (len(widths) + 1), progress) as begin:
         figure, axes = plt.subplots(3, len(_NAMED), figsize=(7.4, 5.0), sharex=True, sharey="row")
-        for column, (title, network) in zip(axes.T, _NAMED.values()):
+        for column, (name, (title, network)) in zip(axes.T, _NAMED.items()):
             net = network(reference_width=widths[0], sigma=2 * widths[0] ** -0.5)
             for width, colour in zip(widths, colours):
+                begin(f"{name}, width {width}")
                 curves, initial = _networks(net, data, run, width, seeds)
                 for ax, values in zip(column, curves):
                     _draw_mean(ax, values, colour, linewidth=2.0 if width == widths[0] else 1.1)
+            begin(f"{name}, theory")
             for ax, values in zip(column, _theory(net, data, run, widths[-1], initial, particles)):
                 ax.plot(values, **_THEORY, zorder=3)
                 if np.all(np.isnan(values)):
                     ax.text(0.97, 0.05, "theory: 0", color=_THEORY["color"], fontsize=7, transform=ax.transAxes, ha="right")
             column[0].set_title(f"{title}\n" rf"$q_\sigma = {net.q_sigma},\ q_\eta = {net.q_eta}$")
-            column[-1].set_xlabel("gradient step $t$")
+            column[-1].set_xlabel("gradient step $t$, root scale")
             column[-1].set_xscale("function", functions=(np.sqrt, np.square))
             column[-1].set_xticks([tick for tick in (0, 1, 5, 10, 20, 30, 50, 100, 200) if tick <= steps])
-        axes[0, 0].set(ylabel="test loss")
-        axes[1, 0].set(ylabel="rms logits", yscale="log")
-        axes[2, 0].set(ylabel=_RELATIVE_CHANGE, yscale="log")
-        axes[1, 0].yaxis.set(major_locator=LogLocator(subs=(1.0, 2.0, 5.0)), major_formatter="{x:g}", minor_formatter=NullFormatter())
+        for ax, label in zip(axes[:, 0], ("test loss", "rms logits", _RELATIVE_CHANGE)):
+            ax.set_ylabel(label)
+        for ax in axes[1:, 0]:
+            log_axis(ax)
         labels = ["reference, " + _power_of_two(widths[0]), *map(_power_of_two, widths[1:])]
         handles = [Line2D([], [], color=colour, label=label) for colour, label in zip(colours, labels)]
         figure.legend(handles=[*handles, Line2D([], [], **_THEORY, label="theory")], loc="outside upper center", ncols=len(handles) + 1)
@@ -122,7 +129,10 @@ def _change(kernels):
     return np.where(change > 1e-12, change, np.nan)
 
 
-def kernel_change(widths=tuple(2**k for k in range(7, 14)), seeds=6, steps=5, learning_rate=30.0, samples=32, particles=2**13):
+@takes(26)
+def kernel_change(
+    widths=tuple(2**k for k in range(7, 14)), seeds=6, steps=5, learning_rate=30.0, samples=32, particles=2**13, progress=True
+):
     """Relative change of the tangent kernel after a few steps against the width, with the derived exponents.
 
     Dashed lines have the derived powers; where the power is 0 they are at the value of the limit, elsewhere they end at the widest
@@ -131,11 +141,12 @@ def kernel_change(widths=tuple(2**k for k in range(7, 14)), seeds=6, steps=5, le
     """
     problem = dmft.datasets.binary_digits(samples=samples), dmft.GradientDescent(learning_rate, steps)
     widths = np.array(widths)
-    with plt.style.context(plot.STYLE):
+    with plt.style.context(plot.STYLE), stages(len(_CHANGE) * len(_STYLES), progress) as begin:
         figure, axes = plt.subplots(1, len(_CHANGE), figsize=(7.0, 3.2), sharey=True)
         for ax, (activation, (title, exponent)) in zip(axes, _CHANGE.items()):
             ends = []
             for (label, net), (colour, marker) in zip(_between_mean_field_and_ntk(activation).items(), _STYLES):
+                begin(f"{activation}, {_PLAIN.sub('', label)}")
                 options = dict(seeds=seeds, track="kernels", progress=False)
                 networks = [dmft.simulate(net, *problem, width=width, **options) for width in widths.tolist()]
                 changes = np.array([_change(ensemble.tangent_grams)[:, -1] for ensemble in networks])
@@ -148,7 +159,8 @@ def kernel_change(widths=tuple(2**k for k in range(7, 14)), seeds=6, steps=5, le
                 ax.plot(widths, end * (widths / widths[-1]) ** float(power), color=colour, linewidth=0.8, linestyle=(0, (4, 2)), zorder=1)
                 ends.append((end, f"${power}$", colour))
             _label_ends(ax, widths[-1], ends)
-            ax.set(yscale="log", xlabel="width $d$", title=title)
+            log_axis(ax)
+            ax.set(xlabel="width $d$", title=title)
             ax.set_xscale("log", base=2)
         axes[0].set_ylabel(f"{_RELATIVE_CHANGE} at $t = {steps}$")
         handles = axes[0].get_legend_handles_labels()[0]

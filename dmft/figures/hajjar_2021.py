@@ -1,5 +1,7 @@
 """Deep networks in integrable parameterizations (IP): Hajjar, Chizat and Giraud, arXiv 2110.15596."""
 
+import itertools
+
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.lines import Line2D
@@ -10,6 +12,8 @@ from .. import plot
 from ..coordinate_check import fitted_power
 from ..curves import root_mean_square
 from ..parameterizations import stable_cut
+from ..plot.ticks import log_axis
+from .stages import stages, takes
 
 _COLOURS = ("#000000", "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00")
 _MARKERS = "sovD^P"
@@ -22,24 +26,33 @@ _CLASSES = (4, 9)
 _ACTIVATIONS = {"relu": ("ReLU", 6.0), "tanh": ("tanh", 8.0), "gelu": ("GELU", 0.7)}
 
 
+@takes(37)
 def vanishing(
-    depths=(1, 2, 3, 4, 5), widths=tuple(2**k for k in range(6, 12)), seeds=12, steps=40, learning_rate=0.5, samples=16, neurons=2**13
+    depths=(1, 2, 3, 4, 5),
+    widths=tuple(2**k for k in range(6, 12)),
+    seeds=12,
+    steps=40,
+    learning_rate=0.5,
+    samples=16,
+    neurons=2**13,
+    progress=True,
 ):
     """Integrable parameterization with mean-field rates: networks with one or two hidden layers learn, deeper ones stand still.
 
-    Above: logits at initialization and their change in the first step, geometric means over seeds; dashed lines have the derived powers of
-    the width. Below: training losses, mean over seeds with a band of its standard error, and the limits; networks with three hidden layers,
-    which are critical, escape at finite width, the later the wider they are.
+    Above: predictions at initialization and their change in the first step, geometric means over seeds; dashed lines have the derived
+    powers of the width. Below: training losses, mean over seeds with a band of its standard error, and the limits; networks with three
+    hidden layers, which are critical, escape at finite width, the later the wider they are.
     """
     data = dmft.datasets.binary_digits(samples=samples)
     first, run = dmft.GradientDescent(learning_rate, 1), dmft.GradientDescent(learning_rate, steps)
-    with plt.style.context(plot.STYLE):
+    with plt.style.context(plot.STYLE), stages(len(depths) + len(widths), progress) as begin:
         figure, ((start, moved), (losses, escape)) = plt.subplots(2, 2, figsize=(6.6, 5.0))
         for depth, colour, marker in zip(depths, _COLOURS, _MARKERS):
+            begin(f"{depth} hidden layers")
             net = dmft.DeepNet(depth, "integrable")
             exponents = net.abc.analyze(net.activation).exponents
-            logits = np.array([dmft.simulate(net, data, first, width=m, seeds=seeds, rng=m, progress=False).predictions for m in widths])
-            for ax, values, key in ((start, logits[:, :, 0], ("f", 0)), (moved, logits[:, :, 1] - logits[:, :, 0], ("change of f", 1))):
+            f = np.array([dmft.simulate(net, data, first, width=m, seeds=seeds, rng=m, progress=False).predictions for m in widths])
+            for ax, values, key in ((start, f[:, :, 0], ("f", 0)), (moved, f[:, :, 1] - f[:, :, 0], ("change of f", 1))):
                 sizes, power = root_mean_square(values), exponents[key[0], depth + 1, key[1]]
                 _draw_power(ax, widths, sizes, power, colour, marker, f"$L = {depth}$")
                 end = widths[-1], np.exp(np.log(sizes[-1]).mean())
@@ -47,10 +60,11 @@ def vanishing(
             _draw_training(losses, dmft.simulate(net, data, run, width=widths[-2], seeds=_few(seeds), progress=False).train_loss, colour)
             _draw_limit(losses, dmft.solve(net, data, run, samples=neurons, progress=False), colour)
         for width, colour in zip(widths, plt.get_cmap("viridis")(np.linspace(0.0, 0.9, len(widths)))):
+            begin(f"3 hidden layers, width {width}")
             ensemble = dmft.simulate(dmft.DeepNet(3, "integrable"), data, run, width=width, seeds=_few(seeds), rng=width, progress=False)
             _draw_training(escape, ensemble.train_loss, colour, f"$m = {width}$")
         _draw_limit(escape, dmft.solve(dmft.DeepNet(3, "integrable"), data, run, progress=False), "0.3")
-        start.set(ylabel=r"$\Vert f_0 \Vert_{\mathrm{rms}}$", title="logits at initialization")
+        start.set(ylabel=r"$\Vert f_0 \Vert_{\mathrm{rms}}$", title="predictions at initialization")
         moved.set(ylabel=r"$\Vert f_1 - f_0 \Vert_{\mathrm{rms}}$", title="their change in the first step")
         losses.set(title=f"networks of width $m = {widths[-2]}$, limits", ylabel="training loss")
         escape.set(title="$L = 3$: escape, the later the wider", ylabel="training loss")
@@ -76,7 +90,8 @@ def _draw_power(ax, widths, sizes, power, colour, marker, label):
     ax.errorbar(widths, mean, spread, fmt=marker, label=label, zorder=2, **style)
     line = widths ** float(power)
     ax.plot(widths, line * np.exp(np.mean(np.log(mean / line))), color=colour, linestyle=_DASHED, linewidth=0.9, zorder=1)
-    ax.set(yscale="log", xlabel="width $m$")
+    log_axis(ax)
+    ax.set_xlabel("width $m$")
     ax.set_xscale("log", base=2)
 
 
@@ -91,36 +106,48 @@ def _draw_limit(ax, trajectory, colour, label=None):
     ax.plot(trajectory.train_loss, color=colour, linestyle=_DASHED, linewidth=1.1, label=label, zorder=3)
 
 
+@takes(104)
 def large_first_step(
-    depth=4, width=1024, widths=tuple(2**k for k in range(6, 12)), seeds=4, steps=80, learning_rate=0.2, samples=16, neurons=2**12
+    depth=4,
+    width=1024,
+    widths=tuple(2**k for k in range(6, 12)),
+    seeds=4,
+    steps=80,
+    learning_rate=0.2,
+    samples=16,
+    neurons=2**12,
+    progress=True,
 ):
     """Training with a large first step in IP-LLR, hybrid muP and muP for three activations, and what that step does in IP-LLR.
 
     Above: training losses at equal learning rates, mean over seeds with a band of its standard error, and the limits as dashed lines; that
-    of IP-LLR is hybrid muP for ReLU, and there is none for the others. Below: changes of preactivations and logits in the first step;
+    of IP-LLR is hybrid muP for ReLU, and there is none for the others. Below: changes of preactivations and predictions in the first step;
     fitted powers of the width with the derived ones in brackets, which are zero in all layers for ReLU only.
     """
     data = dmft.datasets.binary_digits(_CLASSES, samples=samples)
-    with plt.style.context(plot.STYLE):
+    with plt.style.context(plot.STYLE), stages(len(_ACTIVATIONS) * (len(_OF_NAME) + 1), progress) as begin:
         figure, rows = plt.subplots(2, len(_ACTIVATIONS), figsize=(7.4, 5.2), sharey="row")
         for (losses, moved), (activation, (title, first)) in zip(rows.T, _ACTIVATIONS.items()):
             run = _schedule(first, learning_rate, steps)
             for name, colour in _OF_NAME.items():
+                begin(f"{activation}, {name}")
                 net = dmft.DeepNet(depth, name, activation)
                 networks = dmft.simulate(net, data, run, width=width, seeds=seeds, progress=False)
                 _draw_training(losses, networks.train_loss, colour, linewidth=2.4 if name == "hybrid-mup" else 1.1)
                 if name != "ip-llr":
                     _draw_limit(losses, dmft.solve(net, data, run, samples=neurons, progress=False), colour)
-            losses.set(title=f"{title}, first rate ${first:g}$, later ${learning_rate:g}$", xlabel="gradient step $t$", yscale="log")
+            losses.set(title=f"{title}, first rate ${first:g}$, later ${learning_rate:g}$", xlabel="gradient step $t$, root scale")
+            log_axis(losses)
             losses.set_xlim(0, steps)
             losses.set_xscale("function", functions=(np.sqrt, np.square))
             losses.set_xticks([tick for tick in (0, 1, 5, 10, 20, 40, 80) if tick <= steps])
+            begin(f"{activation}, first step")
             check = dmft.coordinate_check(
                 dmft.DeepNet(depth, "ip-llr", activation), data, run, widths=widths, seeds=3 * seeds, steps=(1,), progress=False
             )
             plot.coordinates(check, ax=moved)
             moved.set_title("")
-            moved.legend(loc="lower left")
+            moved.legend(loc="lower left", title="fitted power (derived)", title_fontsize="small", alignment="left")
         rows[0, 0].set(ylabel="training loss", ylim=(3e-3, 50.0))
         rows[1, 0].set(ylabel="change of $h$ and $f$ in the first step, IP-LLR", ylim=(1e-6, 3.0))
         for ax in rows[1, 1:]:
@@ -135,8 +162,16 @@ def _schedule(first, later, steps):
     return dmft.GradientDescent(np.array([first, *[later] * (steps - 1)]), steps)
 
 
+@takes(79)
 def convergence(
-    depth=3, widths=tuple(2**k for k in range(7, 13)), seeds=16, times=(1, 2, 4), learning_rates=(5.0, 0.2), samples=16, neurons=2**16
+    depth=3,
+    widths=tuple(2**k for k in range(7, 13)),
+    seeds=16,
+    times=(1, 2, 4),
+    learning_rates=(5.0, 0.2),
+    samples=16,
+    neurons=2**16,
+    progress=True,
 ):
     """Convergence of IP-LLR to hybrid muP of equal initial weights, and of both to their limit, with the width; muP stays apart.
 
@@ -145,24 +180,26 @@ def convergence(
     first rate: at 6 that of the difference from hybrid muP at t = 4 is small by coincidence, and its decay looks steeper.
     """
     data, run = dmft.datasets.binary_digits(_CLASSES, samples=samples), _schedule(*learning_rates, times[-1])
-    logits = {
-        name: np.array(
-            [dmft.simulate(dmft.DeepNet(depth, name), data, run, width=m, seeds=seeds, rng=m, progress=False).predictions for m in widths]
-        )
-        for name in _NAMES
-    }
-    limit = dmft.solve(dmft.DeepNet(depth, "hybrid-mup"), data, run, samples=neurons, progress=False).predictions
+    found = {name: [] for name in _NAMES}
+    with stages(len(_NAMES) * len(widths) + 1, progress) as begin:
+        for name, m in itertools.product(_NAMES, widths):
+            begin(f"{name}, width {m}")
+            networks = dmft.simulate(dmft.DeepNet(depth, name), data, run, width=m, seeds=seeds, rng=m, progress=False)
+            found[name].append(networks.predictions)
+        begin("limit")
+        limit = dmft.solve(dmft.DeepNet(depth, "hybrid-mup"), data, run, samples=neurons, progress=False).predictions
+    predictions = {name: np.array(values) for name, values in found.items()}
     with plt.style.context(plot.STYLE):
         figure, (paired, single) = plt.subplots(1, 2, figsize=(6.8, 3.1), sharey=True)
         for t, colour, marker in zip(times, ("#CC79A7", "#E69F00", "#000000"), "sD^"):
-            apart = root_mean_square(logits["ip-llr"][:, :, t] - logits["hybrid-mup"][:, :, t])
+            apart = root_mean_square(predictions["ip-llr"][:, :, t] - predictions["hybrid-mup"][:, :, t])
             _draw_fit(paired, widths, apart, -0.5, colour, marker, f"hybrid µP, $t = {t}$")
-        apart = root_mean_square(logits["ip-llr"][:, :, times[-1]] - logits["mup"][:, :, times[-1]])
+        apart = root_mean_square(predictions["ip-llr"][:, :, times[-1]] - predictions["mup"][:, :, times[-1]])
         _draw_fit(paired, widths, apart, 0.0, _OF_NAME["mup"], "o", f"µP, $t = {times[-1]}$")
         for (name, colour), marker in zip(_OF_NAME.items(), "oDv"):
-            apart = root_mean_square(logits[name][:, :, times[-1]] - limit[times[-1]])
+            apart = root_mean_square(predictions[name][:, :, times[-1]] - limit[times[-1]])
             _draw_fit(single, widths, apart, 0.0 if name == "mup" else -0.5, colour, marker, _NAMES[name])
-        paired.set(title="IP-LLR and networks of equal Gaussians", ylabel="rms difference of logits")
+        paired.set(title="IP-LLR and networks of equal Gaussians", ylabel="rms difference of predictions")
         single.set(title=f"networks and the limit of IP-LLR, $t = {times[-1]}$")
         for ax in (paired, single):
             ax.plot([], [], color="0.3", linestyle=_DASHED, linewidth=0.9, label="powers $0$ and $-1/2$")
@@ -177,6 +214,7 @@ def _draw_fit(ax, widths, sizes, power, colour, marker, label):
     _draw_power(ax, widths, sizes, power, colour, marker, rf"{label}: ${slope:.2f} \pm {error:.2f}$")
 
 
+@takes(1)
 def polytope(depth=3):
     """Two cuts through the polytope of stable parameterizations, with the regime of each point and the named ones."""
     with plt.style.context(plot.STYLE):

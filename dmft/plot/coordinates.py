@@ -5,8 +5,10 @@ import numpy as np
 
 from .. import checks
 from ..coordinate_check import CoordinateCheck
+from ..curves import function_name
 from ..specification import check_type
 from .style import STYLE
+from .ticks import log_axis
 
 _TITLES = {
     "change of h": "change of $h$ and $f$",
@@ -28,7 +30,7 @@ def coordinates(check, ax=None, signal="change of h", step=None):
     ax : matplotlib.axes.Axes, optional
         Default: the axes of a new figure.
     signal : {"change of h", "update of h", "h", "dh"}
-        Of the hidden layers; but for "dh" with the logits.
+        Of the hidden layers; but for "dh" with the logits, or predictions for the square loss.
     step : int, optional
         Default: the last that was looked at.
 
@@ -40,6 +42,12 @@ def coordinates(check, ax=None, signal="change of h", step=None):
     ------
     ValueError
         If there is no such signal at that step.
+
+    Examples
+    --------
+    >>> data, training = dmft.datasets.binary_digits(samples=8), dmft.GradientDescent(0.2, 1)
+    >>> check = dmft.coordinate_check(dmft.DeepNet(1), data, training, widths=(16, 32, 64), seeds=2, progress=False)
+    >>> ax = dmft.plot.coordinates(check)
     """
     check_type("check", check, (CoordinateCheck,))
     checks.choice("signal", signal, tuple(_TITLES))
@@ -54,14 +62,15 @@ def coordinates(check, ax=None, signal="change of h", step=None):
         colours = plt.get_cmap("viridis")(np.linspace(0.0, 0.85, check.network.depth))
         for row in rows:
             hidden = row.layer <= check.network.depth
-            label = f"layer {row.layer}" if hidden else "logits"
+            label = f"layer {row.layer}" if hidden else function_name(check.loss)
             _draw(ax, row, check.sizes[row.signal, row.layer, step], widths, colours[row.layer - 1] if hidden else "#D55E00", label)
-        ax.set(xscale="log", yscale="log", xlabel="width $m$", ylabel="root mean square", title=f"{_TITLES[signal]}, step {step}")
+        log_axis(ax)
+        ax.set(xscale="log", xlabel="width $m$", ylabel="root mean square", title=f"{_TITLES[signal]}, step {step}")
         ax.set_xticks(widths, [str(width) for width in widths])
         ax.minorticks_off()
         low, high = ax.get_ylim()
         ax.set_ylim(bottom=min(low, high / _SPAN))
-        ax.legend()
+        ax.legend(title="fitted power (derived)", title_fontsize="small", alignment="left")
     return ax
 
 

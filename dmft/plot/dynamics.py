@@ -2,7 +2,6 @@
 
 import matplotlib.pyplot as plt
 import numpy as np
-from matplotlib.ticker import LogLocator, NullFormatter
 
 from .. import checks
 from ..compare import FunctionVerdict, Verdict
@@ -13,8 +12,9 @@ from ..linear_trajectory import LAYERED, LinearTrajectory
 from ..specification import check_type
 from ..trajectory import Trajectory
 from . import evolution
-from .heat_maps import two_time_map
+from .heat_maps import colour_scales, two_time_map
 from .style import BY_NAME, MARKERS, STYLE, TEST, TRAIN
+from .ticks import log_axis
 
 _FAINT_SEEDS = 16
 
@@ -42,6 +42,11 @@ def loss(trajectory=None, ensemble=None, ax=None, which=None):
     ------
     ValueError
         If there is nothing to draw, or `which` holds another name or one that a result does not have.
+
+    Examples
+    --------
+    >>> trajectory = dmft.solve(dmft.DeepLinear(1), dmft.GaussianData(2.0), dmft.GradientDescent(0.2, 20), progress=False)
+    >>> ax = dmft.plot.loss(trajectory, which="test")
     """
     if trajectory is None and ensemble is None:
         raise ValueError("trajectory and ensemble are both None; give at least one of them")
@@ -70,8 +75,7 @@ def loss(trajectory=None, ensemble=None, ax=None, which=None):
                 theory = getattr(trajectory, losses(trajectory)[name])
                 ax.plot(trajectory.times, _positive(theory), color=BY_NAME[name], label=f"{name}, theory", zorder=3)
                 _draw_error(ax, trajectory, name, theory)
-        ax.set_yscale("log")
-        _label_decades(ax.yaxis)
+        log_axis(ax)
         ax.set_xlabel("gradient step $t$")
         ax.set_ylabel("loss")
         ax.margins(x=0.02)
@@ -100,28 +104,23 @@ def _draw_error(ax, trajectory, name, theory):
         ax.fill_between(trajectory.times, low, high, color=BY_NAME[name], alpha=0.25, linewidth=0, zorder=2)
 
 
-def _label_decades(axis):
-    """Plain numbers within the decade of a logarithmic axis that spans few."""
-    low, high = axis.get_view_interval()
-    if high < 40 * low:
-        digits = (1.0, 2.0, 5.0) if high > 6 * low else (1.0, 2.0, 3.0, 4.0, 6.0, 8.0)
-        axis.set(major_locator=LogLocator(subs=digits), major_formatter="{x:g}", minor_formatter=NullFormatter())
-
-
 def _positive(values):
     """`values` with everything that a logarithmic axis cannot show (round-off below zero, inf after divergence) left out."""
     return np.where(np.isfinite(values) & (values > 0), values, np.nan)
 
 
-def kernels(trajectory, names=None, axes=None):
+def kernels(trajectory, ensemble=None, names=None, axes=None):
     """Correlations or kernels of every layer, with a colour bar each.
 
     Of a deep linear network at proportional sizes the two-time correlations C(t, s); the mean over several outputs. Of a network that
-    learns features on a data set its feature and gradient kernels, see `dmft.plot.evolution.kernels`.
+    learns features on a data set its feature and gradient kernels, see `dmft.plot.evolution.kernels`. Maps of one name have colour
+    scales of one kind: diverging where a value is negative.
 
     Parameters
     ----------
     trajectory : LinearTrajectory or KernelTrajectory
+    ensemble : KernelEnsemble, optional
+        KernelTrajectory only: networks of the same problem that recorded kernels, drawn beside the theory.
     names : sequence of str, optional
         LinearTrajectory: "h" and "g", the default, are drawn once per hidden layer, "v", "delta" and "u" once.
         KernelTrajectory: "features" and "gradients", the default is both.
@@ -136,14 +135,22 @@ def kernels(trajectory, names=None, axes=None):
     Raises
     ------
     ValueError
-        If the number of `axes` does not match; `LinearTrajectory.correlation` refuses unknown names.
+        If the number of `axes` does not match, or the ensemble is of another problem; `LinearTrajectory.correlation` refuses unknown
+        names.
+
+    Examples
+    --------
+    >>> trajectory = dmft.solve(dmft.DeepLinear(1), dmft.GaussianData(2.0), dmft.GradientDescent(0.2, 20), progress=False)
+    >>> axes = dmft.plot.kernels(trajectory, names=["h", "delta"])
     """
     check_type("trajectory", trajectory, (LinearTrajectory, KernelTrajectory))
     if names is None:
         names = evolution.NAMES if isinstance(trajectory, KernelTrajectory) else ("h", "g")
     names = (names,) if isinstance(names, str) else tuple(names)
     if isinstance(trajectory, KernelTrajectory):
-        return evolution.kernels(trajectory, names, axes)
+        return evolution.kernels(trajectory, ensemble, names, axes)
+    if ensemble is not None:
+        raise ValueError("ensemble must be None beside correlations of a deep linear network, of which networks record none")
     depth = trajectory.network.depth
     maps = [(name, layer) for name in names for layer in (range(1, depth + 1) if name in LAYERED else (None,))]
     correlations = [trajectory.correlation(name, layer=layer) for name, layer in maps]
@@ -155,8 +162,9 @@ def kernels(trajectory, names=None, axes=None):
         axes = np.atleast_1d(np.asarray(axes, dtype=object)).ravel()
         if len(axes) != len(maps):
             raise ValueError(f"axes must hold {len(maps)} axes, one per map; got {len(axes)}")
+        scales = {name: colour_scales([[c] for (of, _), c in zip(maps, correlations) if of == name]) for name in names}
         for ax, (name, layer), correlation in zip(axes, maps, correlations):
-            two_time_map(ax, correlation, trajectory.times, _symbol(name, layer))
+            two_time_map(ax, correlation, trajectory.times, _symbol(name, layer), scales[name].pop(0))
     return axes
 
 
@@ -190,6 +198,13 @@ def zscores(verdict, ax=None):
     Returns
     -------
     matplotlib.axes.Axes
+
+    Examples
+    --------
+    >>> problem = dmft.DeepLinear(1), dmft.GaussianData(2.0), dmft.GradientDescent(0.1, 10)
+    >>> networks = dmft.simulate(*problem, dim=50, seeds=4, progress=False)
+    >>> verdict = dmft.compare(dmft.solve(*problem, progress=False), networks, progress=False)
+    >>> ax = dmft.plot.zscores(verdict)
     """
     check_type("verdict", verdict, (Verdict, FunctionVerdict))
     with plt.style.context(STYLE):

@@ -1,23 +1,23 @@
-"""Functions that networks learn on a data set: their logits over time and their tangent kernel."""
+"""Functions that networks learn on a data set: logits, or predictions of the square loss, over time, and the tangent kernel."""
 
 import matplotlib.pyplot as plt
 import numpy as np
 
 from ..checks import integer
-from ..curves import root_mean_square, selection
+from ..curves import function_name, root_mean_square, selection
 from ..ensemble import FunctionEnsemble
 from ..function_trajectory import FunctionTrajectory
 from ..networks import ShallowNet
 from ..specification import check_type
-from .heat_maps import sample_maps
+from .beside import check_beside
+from .heat_maps import colour_scales, name_halves, sample_maps
 from .style import BY_LABEL, MARKERS, STYLE, TEST, TRAIN
-
-#: Label of logits, by whether they are normalised by a power of the width.
-_LOGITS = {True: r"normalised logits $\tilde f(x_i)$", False: "logits $f(x_i)$"}
 
 
 def predictions(trajectory, ensemble=None, ax=None, points=6):
-    """Normalised logits of some training samples over time, in the colour of their label.
+    """Logits, or predictions for the square loss, of some training samples over time, in the colour of their label.
+
+    Those of a `ShallowNet` are normalised.
 
     The theory as lines with a band of two Monte Carlo standard errors, finite networks as markers with the standard error of their mean.
 
@@ -39,12 +39,16 @@ def predictions(trajectory, ensemble=None, ax=None, points=6):
     ------
     ValueError
         If trajectory and ensemble have different data, or there are several outputs.
+
+    Examples
+    --------
+    >>> data, training = dmft.datasets.binary_digits(samples=8), dmft.GradientDescent(0.2, 10)
+    >>> trajectory = dmft.solve(dmft.ShallowNet.mean_field(), data, training, samples=256, track="kernels", progress=False)
+    >>> ax = dmft.plot.predictions(trajectory, points=3)
     """
     check_type("trajectory", trajectory, (FunctionTrajectory,))
     if ensemble is not None:
-        check_type("ensemble", ensemble, (FunctionEnsemble,))
-        if ensemble.data != trajectory.data:
-            raise ValueError("ensemble must have the data of the trajectory; they differ")
+        check_beside(trajectory, ensemble, FunctionEnsemble, ("data",))
     if trajectory.predictions.ndim > 2:
         raise ValueError("trajectory must be of one output, as colours are those of labels; draw dmft.plot.loss or dmft.plot.logits")
     points = integer("points", points, 1)
@@ -59,10 +63,15 @@ def predictions(trajectory, ensemble=None, ax=None, points=6):
                 _draw_networks(ax, ensemble, shown, colour)
         if ensemble is not None:
             ax.plot([], [], "o", color="0.3", markerfacecolor="white", markersize=2.8, markeredgewidth=0.7, label=_networks(ensemble))
-        ax.set(xlabel="gradient step $t$", ylabel=_LOGITS[isinstance(trajectory.network, ShallowNet)])
+        ax.set(xlabel="gradient step $t$", ylabel=_function(trajectory))
         ax.margins(x=0.02)
-        ax.legend(loc="lower left", bbox_to_anchor=(0.0, 1.0), ncols=3, borderaxespad=0.2)
+        ax.legend(loc="lower left", bbox_to_anchor=(0.0, 1.0), ncols=2, borderaxespad=0.2)
     return ax
+
+
+def _function(trajectory):
+    name = function_name(trajectory.options["loss"])
+    return rf"normalised {name} $\tilde f(x_i)$" if isinstance(trajectory.network, ShallowNet) else f"{name} $f(x_i)$"
 
 
 def _last(trajectory):
@@ -105,9 +114,10 @@ def _networks(ensemble):
 
 
 def logits(trajectory=None, ensemble=None, ax=None):
-    """Root mean square of the logits, normalised as they are, over the training samples and over the test points, where there are any, against time.
+    """Root mean square over the training samples, and over test points, of the function, against time.
 
-    The theory as lines, finite networks as markers: the mean over networks of their root mean squares.
+    The function is normalised as it is stored, its name that of its loss: logits, or predictions for the square loss. The theory as lines,
+    finite networks as markers: the mean over networks of their root mean squares.
 
     Parameters
     ----------
@@ -119,6 +129,12 @@ def logits(trajectory=None, ensemble=None, ax=None):
     Returns
     -------
     matplotlib.axes.Axes
+
+    Examples
+    --------
+    >>> data, training = dmft.datasets.binary_digits(samples=8), dmft.GradientDescent(0.2, 10)
+    >>> trajectory = dmft.solve(dmft.ShallowNet.mean_field(), data, training, samples=256, track="kernels", progress=False)
+    >>> ax = dmft.plot.logits(trajectory)
     """
     given = [result for result in (trajectory, ensemble) if result is not None]
     if not given:
@@ -142,22 +158,25 @@ def logits(trajectory=None, ensemble=None, ax=None):
                 function = getattr(trajectory, attribute)[finite]
                 size = root_mean_square(function.reshape(len(function), -1))
                 ax.plot(trajectory.times[finite], size, color=colour, label=f"{name}, theory", zorder=3)
-        ax.set(xlabel="gradient step $t$", ylabel="root mean square of logits")
+        ax.set(xlabel="gradient step $t$", ylabel=f"root mean square of {function_name(given[0].options['loss'])}")
         ax.set_ylim(bottom=0.0)
         ax.margins(x=0.02)
         ax.legend(loc="lower left", bbox_to_anchor=(0.0, 1.0), ncols=2, borderaxespad=0.2)
     return ax
 
 
-def tangent_kernel(trajectory, axes=None):
+def tangent_kernel(trajectory, ensemble=None, axes=None):
     """Tangent kernel of the training samples before the first step and after the last, on one colour scale.
 
-    Samples are in the order of their labels, and within a label of their last logits; lines part the labels.
+    Samples are in the order of their labels, and within a label of their last logits; lines part the labels. The lower right half of both
+    is the mean over networks, where some are given.
 
     Parameters
     ----------
     trajectory : FunctionTrajectory
         Solved with ``track="kernels"``.
+    ensemble : FunctionEnsemble, optional
+        Networks of the same problem, simulated with ``track="kernels"``.
     axes : sequence of two matplotlib.axes.Axes, optional
         Default: a new figure.
 
@@ -168,7 +187,13 @@ def tangent_kernel(trajectory, axes=None):
     Raises
     ------
     ValueError
-        If the kernel was not tracked, or `axes` are not two.
+        If the kernel was not tracked, the ensemble is of another network or data, or `axes` are not two.
+
+    Examples
+    --------
+    >>> data, training = dmft.datasets.binary_digits(samples=8), dmft.GradientDescent(0.2, 10)
+    >>> trajectory = dmft.solve(dmft.ShallowNet.mean_field(), data, training, samples=256, track="kernels", progress=False)
+    >>> axes = dmft.plot.tangent_kernel(trajectory)
     """
     check_type("trajectory", trajectory, (FunctionTrajectory,))
     if trajectory.tangent_grams is None:
@@ -176,11 +201,17 @@ def tangent_kernel(trajectory, axes=None):
     last = _last(trajectory)
     groups = [group[np.argsort(trajectory.predictions[last, group])] for _, group in _by_label(trajectory.data.y)]
     order = np.concatenate(groups)
-    maps = trajectory.tangent_grams[[0, last]][:, order][:, :, order]
+    maps, networks = trajectory.tangent_grams[[0, last]][:, order][:, :, order], ()
+    if ensemble is not None:
+        check_beside(trajectory, ensemble, FunctionEnsemble)
+        networks = list(ensemble.tangent_kernel()[:, [0, last]].mean(axis=0)[:, order][:, :, order])
     edges = [len(groups[0]) - 0.5] if len(groups) > 1 else []
     with plt.style.context(STYLE):
         axes = plt.subplots(1, 2, figsize=(4.6, 2.1))[1] if axes is None else np.asarray(axes, dtype=object).ravel()
         if len(axes) != 2:
             raise ValueError(f"axes must hold 2 axes, for the first and the last kernel; got {len(axes)}")
-        sample_maps(axes, maps, edges, [rf"$K_{{{step}}}(x_i, x_j)$" for step in (0, last)])
+        (scale,) = colour_scales([[*maps, *networks]])
+        sample_maps(axes, maps, edges, [rf"$K_{{{step}}}(x_i, x_j)$" for step in (0, last)], scale, networks)
+        if networks:
+            name_halves(axes[0])
     return axes

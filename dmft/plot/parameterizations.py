@@ -31,6 +31,11 @@ def stable_polytope(cut, ax=None):
     Returns
     -------
     matplotlib.axes.Axes
+
+    Examples
+    --------
+    >>> from dmft.parameterizations import stable_cut
+    >>> ax = dmft.plot.stable_polytope(stable_cut(depth=2))
     """
     check_type("cut", cut, (StableCut,))
     regions = cut.cut.regions

@@ -31,6 +31,10 @@ def phase_diagram(lim, ax=None):
     Returns
     -------
     matplotlib.axes.Axes
+
+    Examples
+    --------
+    >>> ax = dmft.plot.phase_diagram(dmft.limits.shallow())
     """
     with plt.style.context(STYLE):
         ax = plt.subplots(figsize=(5.4, 3.5))[1] if ax is None else ax

@@ -149,16 +149,8 @@ def check(network, data, training, method="causal", loss="mse", samples=SAMPLES,
         Labels of shape (P,) or (P, C); -1 and +1 for "logistic" and "hinge", one-hot for "softmax".
     training : GradientDescent or MinibatchSGD
         Momentum and weight decay must be 0.
-    loss : {"mse", "logistic", "hinge", "softmax"}
-        Mean over samples; gradients are those of (y - f)^2 / 2 for "mse".
-    samples : int
-        Sampled neurons per layer of limits that learn features, rounded up to a multiple of 16: half of them are antithetic mates, and
-        8 independent systems share them.
-    rng : int, numpy.random.SeedSequence or numpy.random.Generator
-        Of neurons and initial function.
-    initial_function : array_like, shape (P + M,) or (P + M, C), optional
-        Logits at the start, where these are random: a Gaussian process in the kernel regime of a readout with weights of size m^(-1/2), the
-        output bias of "ip-bias". Drawn by default.
+    loss, samples, rng, initial_function
+        As in `dmft.solve`.
     """
     check_type("data", data, (Dataset,))
     check_type("training", training, (GradientDescent, MinibatchSGD))

@@ -1,6 +1,6 @@
 """Kernel evolution without replicas: deep linear networks, the lazy limit, small richness, and the fixed point of sweeps over all times.
 
-Iterators over `kernel_rows.Row`. Source: arXiv 2205.09653; docs/theory/kernel_evolution.md, section 1.
+Iterators over `kernel_rows.Row`. Source: arXiv 2205.09653; docs/theory/kernel_evolution.md, sections 1 and 3.
 """
 
 import numpy as np

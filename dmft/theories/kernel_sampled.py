@@ -1,6 +1,6 @@
 """Kernel evolution of nonlinear networks: replicas of the sampled march, their mean and errors, and the samples a requested error needs.
 
-Source: docs/theory/kernel_evolution.md, sections 2 to 5.
+Source: docs/theory/kernel_evolution.md, sections 2 and 4.
 """
 
 import math

@@ -60,33 +60,8 @@ def check(
         One label per sample and output.
     training : GradientDescent
     method : {"causal", "fixed-point", "gradient-independence", "ntk", "perturbative"}
-    loss : {"mse", "logistic"}
-        Mean over samples, sum over outputs, of (y - f)^2 / 2 (reported without the factor 1/2) or of ln(1 + exp(-y f)), y = +-1.
-    samples : int, optional
-        Monte Carlo samples of every replica, mirror images included, rounded up to a power of two; default 4096, or more if there are
-        many points. Sampling errors are smaller than samples**-1/2, and a bias of order (rank of the kernels) / samples does not average
-        out over replicas. Linear networks are solved without. "fixed-point": 2000 by default, any even number.
-    rng : int, numpy.random.SeedSequence or numpy.random.Generator
-    replicas : int
-        Independent repetitions, whose mean is the result and whose spread is its standard error; at least 6 for one to rely on.
-    mc_error : float, optional
-        Choose the samples: double them, starting from `samples` (default 1024), until the root mean square standard error of the
-        predictions at the training samples, relative to the largest root mean square of these over time, is at most this at
-        all times, with the bias that the change from the last but one solve suggests. The report says what was reached,
-        also where memory ended the search. Rows come at the end only; Ctrl-C then keeps the last complete solve.
-    tolerance : float, optional
-        Variance, relative to that of a field, that the growing bases of the kernels leave out; its bias is systematic, about
-        20 times it. Default 1e-4, or 2e-2 mc_error if that is less. "fixed-point": largest relative change at the end, 1e-4 if sampled,
-        otherwise 1e-12.
-    track : {"kernels", "test kernels", None}
-        "kernels": keep the feature kernels of all points and the gradient and tangent kernels of the training samples; "test kernels":
-        follow gradients at test points too; None: the function only.
-    preactivation_times : sequence of int, optional
-        Times at which samples of the preactivations are kept, for nonlinear activations.
-    damping : float, optional
-        "fixed-point": weight of the new iterate in (0, 1]; default 1 for linear networks, 0.7 for others.
-    max_sweeps : int
-        "fixed-point".
+    loss, samples, rng, replicas, mc_error, tolerance, track, preactivation_times, damping, max_sweeps
+        As in `dmft.solve`.
     """
     check_type("data", data, (Dataset,))
     check_type("training", training, (GradientDescent,))

@@ -53,20 +53,8 @@ def check(network, data, training, method="causal", loss="logistic", width=None,
         One label per sample: -1 or +1 for "logistic" and "hinge".
     training : GradientDescent or MinibatchSGD
         learning_rate is the reduced rate at the reference width; momentum and weight decay must be 0.
-    loss : {"logistic", "hinge", "mse"}
-        Mean over samples of ln(1 + exp(-y f)), max(0, 1 - y f), (y - f)^2 / 2.
-    width : int, optional
-        Solve the equations at this finite width instead of their limit.
-    samples : int
-        Particles of limits in which the law of the neurons evolves, rounded up to a multiple of 16: half of them are mirror images
-        (opposite a, equal w) of the others, and 8 independent systems share them.
-    rng : int, numpy.random.SeedSequence or numpy.random.Generator
-        Of particles and initial function.
-    initial_function : array_like, shape (P,) or (P + M,), optional
-        F0, the initial logits over R^e0, at samples and test points, for example of a finite network; drawn from its Gaussian process
-        by default. The P samples suffice where test points do not depend on it.
-    track : {None, "kernels"}
-        "kernels": keep the tangent kernel before every step.
+    loss, width, samples, rng, initial_function, track
+        As in `dmft.solve`.
     """
     check_problem(network, data, training, loss, track)
     if width is not None:
