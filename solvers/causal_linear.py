@@ -82,16 +82,17 @@ def equations(problem):
 
     modes = [TwoField(*block, 1.0) for block in zip(at.mode_H, at.mode_Rh, at.mode_G, at.mode_Rg)]
     minus_K = [Term(at.Rg[0], dd, -first_over_last), Term(at.Cg[0], MEMORY, -first_over_last)]
-    Ca_k = [Source(NONE if problem.online else at.Cd, lam[k] / alpha, fresh=problem.online) for k in range(M)]
-    Cb_k = [Source(at.Cg[0], s0 * first_over_last, dd, constant=target[k]) for k in range(M)]
+    Ca_k = [Source(NONE if problem.online or np.isinf(alpha) else at.Cd, lam[k] / alpha, fresh=problem.online) for k in range(M)]
+    Cb_k = [Source(at.Cg[0] if s0 else NONE, s0 * first_over_last, dd, constant=target[k]) for k in range(M)]
 
     fixed_samples = not problem.online and np.isfinite(alpha)
-    R_D = Response(at.Rd, at.Rd, float(fixed_samples), True, 1.0, Source(at.Cv, 1.0, fresh=fixed_samples, constant=noise))
+    residual = Source(at.Cv, 1.0, fresh=fixed_samples and problem.batch_excess > 0.0, constant=noise)
+    R_D = Response(at.Rd, at.Rd, float(fixed_samples), True, 1.0, residual)
     return [
         *(layers[l].backward(B[l], Ca[l], Cb[l], at.Cg[l]) for l in reversed(range(L))),
-        *(modes[k].backward(minus_K, Ca_k[k], Cb_k[k], at.Cv, n[k] * lam[k], k > 0, at.Rv) for k in range(M)),
+        *(modes[k].backward(minus_K, Ca_k[k], Cb_k[k], at.Cv, n[k] * lam[k], float(k > 0), at.Rv) for k in range(M)),
         Field([Term(at.Rv, ONE, 1.0 / alpha)], True, [R_D], at.Cd),
-        *(modes[k].forward([Term(at.Rd, ONE, lam[k])], Ca_k[k], Cb_k[k], at.Cu, n[k], k > 0, at.Ru) for k in range(M)),
+        *(modes[k].forward([Term(at.Rd, ONE, lam[k])], Ca_k[k], Cb_k[k], at.Cu, n[k], float(k > 0), at.Ru) for k in range(M)),
         *(layers[l].forward(A[l], Ca[l], Cb[l], at.Ch[l]) for l in range(L)),
     ]
 

@@ -221,11 +221,10 @@ def product(history, kind, m, x, p, out, coefficients):
 
 
 @part_fast
-def write(history, m, t, weight, row, add):
-    """Store `weight` times `row`, shape (outputs, >= (t + 1) outputs), as time row t of matrix number m, or add it to that row."""
+def write(history, m, t, weight, row, kept):
+    """Time row t of matrix number m = weight row + kept (0 or 1) times what is there; `row` has shape (outputs, >= (t + 1) outputs)."""
     values, base = locate(history, m)
     start = t * history.outputs
-    kept = 1.0 if add else 0.0
     for c in range(history.outputs):
         place = uint64(base + (start + c) * history.size)
         for s in range(uint64(start + history.outputs)):

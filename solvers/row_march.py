@@ -1,8 +1,9 @@
 """The compiled march over a table of half rows (`two_field`): one call site for every product, whatever the theory.
 
-At every time t the fields of the table are gone through in their order. For each one the coefficients x[t] are put together, then each of
-its responses R[t] and the row (R[t] Cov) R^T, and the sum of these is stored as a row of the correlation. Two fields are
-special: after `test` the test loss is known, and at `samples` the noise of fresh samples or of random batches enters.
+At every time t the fields of the table are gone through in their order. For each one the coefficients x[t] are put together, then each
+of its responses R[t] = scale x[t] M + unit and the row (R[t] Cov) R^T: three products one after the other, left, symmetric and right. The
+sum of the rows is stored as a row of the correlation. Two fields are special: after `test` the test loss is known, and at `samples` the
+noise of fresh samples or of random batches enters.
 """
 
 from typing import NamedTuple
@@ -29,7 +30,7 @@ class Program(NamedTuple):
         For the factors ONE and DECAY: 1 or d(t) in the columns of one output.
     memory : ndarray (T, T)
     test, samples : int
-        Numbers of the fields after which the test loss, and at which the train loss is known.
+        Numbers of the fields after which the test loss is known, and whose correlation is that of the errors on the samples.
     online : bool
         Whether samples are fresh at every step.
     batch_excess : float
@@ -157,23 +158,20 @@ def _add_noise(row, q, weight, noise, out):
 
 @text
 def _set_response(program, state, field, response, t, rows, factors):
-    """Row t of a response, of which rows[RESPONSE] is the product, or nothing where it is known; it is stored, and then weighted."""
+    """Row t of a response, of which rows[RESPONSE] is the product; it is stored, and then multiplied with the factor of its source."""
     history, row, extra = state.history, rows[RESPONSE], rows[EXTRA]
     outputs = history.outputs
     p, q = t * outputs, (t + 1) * outputs
-    if response.left < 0:
-        _add_row(history, response.place, t, q, 1.0, factors[ONE], row)
-    else:
-        if response.scale != 1.0:
-            for c in range(outputs):
-                for s in range(uint64(q)):
-                    row[c, s] *= response.scale
-        if response.unit:
-            for c in range(outputs):
-                row[c, p + c] = 1.0
-        write(history, response.place, t, 1.0, row, response.left * 0)
+    if response.scale != 1.0:
+        for c in range(outputs):
+            for s in range(uint64(q)):
+                row[c, s] *= response.scale
+    if response.unit:
+        for c in range(outputs):
+            row[c, p + c] = 1.0
+    write(history, response.place, t, 1.0, row, 0.0)
     if response.mean >= 0:
-        write(history, response.mean, t, field.weight, row, field.adds)
+        write(history, response.mean, t, field.weight, row, field.kept)
     clear(extra, q)
     if response.fresh:
         _add_noise(row, q, response.variance, state.noise, extra)
@@ -226,6 +224,7 @@ def _sample(program, state, t, row):
 
 @text
 def _test_loss(history, m, t):
+    """Trace of the newest equal-time block of a matrix."""
     values, base = locate(history, m)
     total = 0.0
     for i in range(t * history.outputs, (t + 1) * history.outputs):
@@ -260,7 +259,7 @@ def march_rows(program, state, work, first, last):
                         _set_source(program, history, response, t, rows, work.factors)
             if f == program.samples:
                 losses[1, t] = _sample(program, state, t, rows[CORRELATION])
-            write(history, field.correlation, t, field.weight, rows[CORRELATION], field.adds)
+            write(history, field.correlation, t, field.weight, rows[CORRELATION], field.kept)
             if f == program.test:
                 losses[0, t] = _test_loss(history, field.correlation, t)
                 if not losses[0, t] <= program.divergence_factor * losses[0, 0]:

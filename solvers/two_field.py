@@ -11,14 +11,16 @@ H = dh/da, Rh = dh/db, G = dg/db, Rg = dg/da, row t follows from the rows before
 No inverse and no fixed point: the row march is exact. A, B, Rh and Rg are scaled responses (see `linear_problem`), which puts
 the `coupling` c in front of every product of two of them. With several outputs "row t" is a slab of rows.
 
-Nothing is computed here. A theory is a table of such half rows, `Field`s in the order in which they become known, and `row_march` carries it
-out: matrices are numbers of places in a `history`, -1 is none.
+Nothing is computed here. A theory is a table of such half rows, `Field`s in the order in which they become known, and `row_march`
+carries it out; matrices are numbers of places in a `history`. H and G of an input mode are the same in exact arithmetic, but a march that
+takes one for the other lets rounding grow exponentially with time.
 """
 
 from typing import NamedTuple
 
 import numpy as np
 
+#: No matrix, no constant.
 NONE = -1
 
 #: What a term of a coefficient row is multiplied with, entry by entry: 1, d(t) d(s), or kappa(t, s).
@@ -64,7 +66,7 @@ class Response(NamedTuple):
     Attributes
     ----------
     left : int
-        M; none: row t of R is known already.
+        M.
     place : int
         R.
     scale : float
@@ -98,8 +100,8 @@ class Field(NamedTuple):
     correlation : int
         Matrix that the row of the correlation goes into.
     weight : float
-    adds : bool
-        Whether it is added to what is there.
+    kept : float
+        1 where it is added to what is there, else 0.
     """
 
     terms: list
@@ -107,7 +109,7 @@ class Field(NamedTuple):
     responses: list
     correlation: int
     weight: float = 1.0
-    adds: bool = False
+    kept: float = 0.0
 
 
 def _records(kind):
@@ -119,7 +121,7 @@ _TERM = np.dtype(_records(Term))
 _RESPONSE = np.dtype([field for field in _records(Response) if field[0] != "source"] + _records(Source))
 _FIELD = np.dtype(
     [("terms", np.int64), ("terms_stop", np.int64), ("strict", np.int64), ("responses", np.int64), ("responses_stop", np.int64)]
-    + [("correlation", np.int64), ("weight", np.float64), ("adds", np.int64)]
+    + [("correlation", np.int64), ("weight", np.float64), ("kept", np.float64)]
 )
 
 
@@ -151,14 +153,18 @@ class TwoField(NamedTuple):
     Rg: int
     coupling: float
 
-    def backward(self, B, a, b, Cg, weight=1.0, adds=False, mean=NONE):
-        """Row t of g: Rg[t], G[t] and Cg[t]; Rg is averaged in `mean`."""
-        Rg = Response(self.H, self.Rg, 1.0, False, self.coupling, a, mean)
-        G = Response(self.Rh, self.G, self.coupling, True, 1.0, b)
-        return Field(B, True, [Rg, G], Cg, weight, adds)
+    def _weight(self, coupled, source):
+        """Weight of a term of the correlation: the coupling, or 1; 0 where there is no source, so that nothing is multiplied."""
+        return 0.0 if source.variance == 0.0 and source.constant == NONE else self.coupling if coupled else 1.0
 
-    def forward(self, A, a, b, Ch, weight=1.0, adds=False, mean=NONE):
-        """Row t of h: H[t], unless H is G, Rh[t] and Ch[t]; Rh is averaged in `mean`."""
-        H = Response(NONE if self.H == self.G else self.Rg, self.H, self.coupling, True, 1.0, a)
-        Rh = Response(self.G, self.Rh, 1.0, False, self.coupling, b, mean)
-        return Field(A, False, [H, Rh], Ch, weight, adds)
+    def backward(self, B, a, b, Cg, weight=1.0, kept=0.0, mean=NONE):
+        """Row t of g: Rg[t], G[t] and Cg[t]; Rg is averaged in `mean`."""
+        Rg = Response(self.H, self.Rg, 1.0, False, self._weight(True, a), a, mean)
+        G = Response(self.Rh, self.G, self.coupling, True, self._weight(False, b), b)
+        return Field(B, True, [Rg, G], Cg, weight, kept)
+
+    def forward(self, A, a, b, Ch, weight=1.0, kept=0.0, mean=NONE):
+        """Row t of h: H[t], Rh[t] and Ch[t]; Rh is averaged in `mean`."""
+        H = Response(self.Rg, self.H, self.coupling, True, self._weight(False, a), a)
+        Rh = Response(self.G, self.Rh, 1.0, False, self._weight(True, b), b, mean)
+        return Field(A, False, [H, Rh], Ch, weight, kept)
