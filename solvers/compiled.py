@@ -9,9 +9,10 @@ kernel = njit(cache=True)
 inner = njit(cache=True, no_cpython_wrapper=True, no_cfunc_wrapper=True)
 inner_fast = njit(cache=True, no_cpython_wrapper=True, no_cfunc_wrapper=True, fastmath=FAST)
 
-#: Nothing is allocated and no references are counted, which many short calls that pass arrays on would pay for; for `text`, see below.
+#: The march of many short products: nothing is allocated and no references are counted, which would take longer than a product. `bare` is
+#: called from Python, `part` from it, and `text` stands in the text of its callers, which compiles once what calls would compile
+#: again at every level.
 bare = njit(cache=True, nogil=True, _nrt=False)
 part = njit(cache=True, no_cpython_wrapper=True, no_cfunc_wrapper=True, _nrt=False)
 part_fast = njit(cache=True, no_cpython_wrapper=True, no_cfunc_wrapper=True, fastmath=FAST, _nrt=False)
-#: Part of the text of its callers: compiled with them, once.
 text = njit(inline="always")

@@ -24,7 +24,6 @@ import dmft  # noqa: E402
 import yardstick  # noqa: E402
 from dmft.theories import deep_linear  # noqa: E402
 from solvers import causal_linear  # noqa: E402
-from solvers.history import COPIED, IN_PLACE  # noqa: E402
 
 RATE, SAMPLE_RATIO, NOISE = 0.05, 2.0, 0.2
 
@@ -99,8 +98,9 @@ def reads(history, products, row):
     near = (columns + finished) * (columns - finished) // 2
     far = []
     for start, stop in zip(history.starts, history.starts[1:]):
-        _, rows, _, width, rank, _ = history.blocks[start:stop].T
-        far.append(np.sum(np.where((rank == IN_PLACE) | (rank == COPIED), rows * width, rank * (rows + width))))
+        row, rows, column, width, rank, _ = history.blocks[start:stop].T
+        dense = np.where(row == column, rows * width // 2, rows * width)
+        far.append(np.sum(np.where(rank < 0, dense, rank * (rows + width))))
     return sum(near + (far[m] if finished else 0) for m in products)
 
 
