@@ -5,15 +5,16 @@ Delta, u of every mode, h^1 ... h^L. Layers and modes are instances of `two_fiel
 optimizer enters through decay(t) and memory(t, s).
 """
 
+from itertools import accumulate
 from typing import NamedTuple
 
 import numpy as np
 from scipy.linalg import solve_triangular
 
 from . import history
-from .low_rank_history import compress
-from .linear_problem import OrderParameters
 from .history import padded
+from .linear_problem import OrderParameters
+from .low_rank_history import compress
 from .row_march import March, Program, march_rows as _march_rows, work
 from .two_field import DECAY, MEMORY, NONE, ONE, Field, Response, Source, Term, TwoField, multiplied, table
 
@@ -50,13 +51,14 @@ class Places(NamedTuple):
 
     @property
     def internal(self):
+        """Number of the others."""
         return self.mode_Rg.stop - self.H.start
 
 
 def places(problem):
     """`Places` for a `LinearProblem`."""
     layers, modes = problem.layers, len(problem.eigenvalues)
-    starts = np.cumsum([0] + 4 * [layers] + 6 * [1] + 2 * [layers] + 4 * [modes]).tolist()
+    starts = list(accumulate([0] + 4 * [layers] + 6 * [1] + 2 * [layers] + 4 * [modes]))
     ranges = [range(start, stop) for start, stop in zip(starts, starts[1:])]
     return Places(*ranges[:4], *starts[4:10], *ranges[10:])
 
@@ -97,8 +99,8 @@ def equations(problem):
     ]
 
 
-def program(problem):
-    """What `row_march` needs to know of a `LinearProblem`."""
+def program(problem, fields):
+    """What `row_march` needs to know of a `LinearProblem` with these equations."""
     outputs, data = problem.outputs, problem.layers + len(problem.eigenvalues)
     n = problem.rows * outputs
     decay, units = np.zeros(padded(n)), np.zeros((2, outputs, padded(n)))
@@ -108,7 +110,7 @@ def program(problem):
     units[DECAY] = units[ONE] * decay
     fixed_samples = not problem.online and np.isfinite(problem.sample_ratio)
     return Program(
-        *table(equations(problem)),
+        *table(fields),
         constants=np.concatenate([[np.eye(outputs), problem.noise], problem.target]),
         decay=decay,
         units=units,
@@ -140,9 +142,8 @@ def march(problem, state=None, done=0):
         Whether the training diverges at row `done`; the last block then.
     """
     state = start(problem) if state is None else state
-    stated, scratch = program(problem), work(problem.rows, problem.outputs)
-    numbers = multiplied(equations(problem))
-    diverged = False
+    fields, scratch = equations(problem), work(problem.rows, problem.outputs)
+    stated, numbers, diverged = program(problem, fields), multiplied(fields), False
     while done < problem.rows and not diverged:
         stop = min(done - done % BLOCK_ROWS + BLOCK_ROWS, problem.rows)
         done = _march_rows(stated, state, scratch, done, stop)

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from .compiled import inner, inner_fast, kernel
-from .history import COPIED, IN_PLACE, RANKS, matrices
+from .history import COPIED, IN_PLACE, RANKS, matrices, padded
 
 TOLERANCE = 1e-14
 _BLOCK = 64
@@ -26,7 +26,7 @@ _COPIED = 128
 
 def low_rank_size(rows, outputs):
     """Numbers that the low-rank form of one matrix of a smooth history takes while it grows: measured, within a third."""
-    return 0 if rows < _SHORTEST else 300 * rows * outputs**2
+    return 0 if padded(rows * outputs) < _SHORTEST * outputs else 300 * rows * outputs**2
 
 
 class Block(NamedTuple):
