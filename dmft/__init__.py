@@ -43,8 +43,11 @@ _exports = {
     "about": "about",
     "SolverError": "errors",
     "StorageError": "errors",
+    "Interrupted": "errors",
     "StorageWarning": "errors",
     "EdgeOfStabilityWarning": "errors",
+    "RestartWarning": "errors",
+    "ScaleWarning": "errors",
 }
 _modules = ("datasets", "limits", "plot", "figures")
 
@@ -65,12 +68,18 @@ def __dir__():
 
 
 class _Package(types.ModuleType):
-    """Keeps ``dmft.solve`` the function: importing the submodule of the same name would put the module in its place."""
+    """Keeps ``dmft.solve`` the function: importing the submodule of the same name would put the module in its place.
+
+    Pickled by its name, as functions are that mention it and are sent to other processes.
+    """
 
     def __setattr__(self, name, value):
         if name in _exports and isinstance(value, types.ModuleType):
             value = getattr(value, name)
         super().__setattr__(name, value)
+
+    def __reduce__(self):
+        return importlib.import_module, (self.__name__,)
 
 
 sys.modules[__name__].__class__ = _Package

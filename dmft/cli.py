@@ -16,13 +16,24 @@ import dmft
 
 from . import checks, problem, terminal
 from .curves import function_name, losses, root_mean_square, selection
-from .errors import SolverError, StorageError
+from .errors import Interrupted, SolverError, StorageError
 from .figure_files import require_folder, require_writable
 
 _ROWS_SHOWN = 9
 _BARE_WORD = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=dmft.__doc__)
+
+class _Commands(typer.core.TyperGroup):
+    """Ctrl-C ends a command with one line, which says what is finished."""
+
+    def invoke(self, ctx):
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt as stop:
+            _stop(stop, 130)
+
+
+app = typer.Typer(cls=_Commands, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=dmft.__doc__)
 
 
 def _option(text, *names, **more):
@@ -55,8 +66,12 @@ def main():
 
 
 def _stop(error, status):
-    print("dmft:", " ".join(str(error).split()), file=sys.stderr)
+    print("dmft:", _line(error) or "interrupted", file=sys.stderr)
     sys.exit(status)
+
+
+def _line(message):
+    return " ".join(str(message).split())
 
 
 def _say(text):
@@ -370,7 +385,13 @@ def _simulated(stated, options, path):
     """Networks of a problem, in a file."""
     from .storage import save
 
-    ensemble = dmft.simulate(stated.network, stated.data, stated.training, **options)
+    try:
+        ensemble = dmft.simulate(stated.network, stated.data, stated.training, **options)
+    except Interrupted as stop:
+        if stop.result is not None:
+            save(stop.result, path)
+            raise Interrupted(f"{str(stop).partition(';')[0]}, in {path}", stop.result) from None
+        raise
     save(ensemble, path)
     return ensemble
 
@@ -395,8 +416,6 @@ def _show_trajectory(trajectory, path):
     _say(str(trajectory))
     _show_losses(trajectory)
     _say(f"written: {_written(trajectory, path)}")
-    if trajectory.status is dmft.Status.INTERRUPTED:
-        raise typer.Exit(130)
 
 
 def _show_losses(trajectory=None, ensemble=None, verdict=None):
@@ -411,7 +430,7 @@ def _show_losses(trajectory=None, ensemble=None, verdict=None):
         if name in scores:
             columns[f"{name} z"] = scores[name]
     if verdict is not None and not scores:
-        columns["function |z|"] = verdict.zscores
+        columns["amplitude z"] = verdict.zscores
     times = (trajectory or ensemble).times
     rows = [
         [str(times[t]), *(_cell(heading, values[..., t]) for heading, values in columns.items())]
@@ -422,8 +441,8 @@ def _show_losses(trajectory=None, ensemble=None, verdict=None):
 
 def _cell(heading, values):
     """A z-score, a number of the theory, or the mean over networks and, where all are finite, its standard error."""
-    if heading.endswith((" z", "|z|")):
-        return f"{values:+.1f}" if heading.endswith(" z") else f"{values:.1f}"
+    if heading.endswith(" z"):
+        return f"{values:+.1f}"
     if np.size(values) == 1 or not np.all(np.isfinite(values)):
         return f"{np.mean(values):.5g}"
     return f"{np.mean(values):.5g} ± {np.std(values, ddof=1) / np.sqrt(len(values)):.1g}"

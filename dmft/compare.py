@@ -12,18 +12,22 @@ from .trajectory import Trajectory
 __all__ = ["FunctionVerdict", "LossComparison", "Verdict", "compare", "near_edge"]
 
 
-def compare(trajectory, ensemble, *, dims=None, threshold=4.0, progress=True, workers=1):
+def compare(trajectory, ensemble, *, dims=None, level=0.01, progress=True, workers=1):
     """Hold a solved theory against simulated networks.
 
-    Of deep linear networks, the mean over seeds of both losses is compared with the theory at every time, in units of its standard
-    error. With more than one size the verdict is reached at infinite D: the means are fitted by limit + slope / D at every time,
-    weighted by their errors.
+    Compared are a few numbers that the theory fixes, a row of the verdict's `table` each: the mean over seeds of network - theory, relative
+    to the theory, its standard error, and the smallest deviation that as many seeds would find. The outcome is "differs" if a row does by
+    more than chance and the bias of finite size, "cannot tell" if a deviation of 10% would not be found in a row that decides, of
+    amplitude of the function and final losses, and "agrees" otherwise; see `dmft.comparisons.rows`.
 
-    Of networks on a data set, every network is compared with its own theory, solved again from the network's initial function where
-    the theory depends on it; see `dmft.comparisons.functions`. A trajectory solved with ``width=d`` needs networks of width d; one of
+    Of deep linear networks both losses are compared (`dmft.comparisons.linear`). With more than one size the rows are those of infinite D,
+    by the fit limit + slope / D.
+
+    Of networks on a data set (`dmft.comparisons.functions`), every network is compared with its own theory, solved again from the
+    network's initial function where the theory depends on it. A trajectory solved with ``width=d`` needs networks of width d; one of
     infinite width is compared as it is. Ensembles of several widths, a trajectory of ``width=d`` solved again at each, are extrapolated
-    to infinite width. Of an `MLP`, kernels that the networks recorded (``track="kernels"``) are compared too,
-    layer by layer; networks are to be centred, as they are by default, for the theory starts from zero.
+    to infinite width. Kernels that both have recorded (``track="kernels"``) are compared too; networks are to be centred, as they are by
+    default, for the theory of an `MLP` starts from zero.
 
     Parameters
     ----------
@@ -34,8 +38,8 @@ def compare(trajectory, ensemble, *, dims=None, threshold=4.0, progress=True, wo
     dims : sequence of int, optional
         DeepLinear only: further sizes, simulated here, each with at least as many seeds as the (first) ensemble and more where D is
         smaller, so that standard errors are alike. A quarter of its size is a good choice. Their random streams are fixed by the size.
-    threshold : float
-        Theory and simulation agree when the deciding |z| are below it.
+    level : float
+        Chance, below 1/2, that a right theory is said to differ, for all rows of the verdict together.
     progress : bool
         Show progress bars of what is simulated or solved here.
     workers : int
@@ -50,6 +54,9 @@ def compare(trajectory, ensemble, *, dims=None, threshold=4.0, progress=True, wo
     ValueError, TypeError
         If the arguments are no fit, above all if trajectory and ensemble are of different problems; the message names what differs.
 
+    Interrupted
+        After Ctrl-C; its `result` is a list of what was simulated or solved here by then. Ensembles of it can be given as `ensemble`.
+
     Warns
     -----
     EdgeOfStabilityWarning
@@ -61,15 +68,18 @@ def compare(trajectory, ensemble, *, dims=None, threshold=4.0, progress=True, wo
     >>> networks = dmft.simulate(*problem, dim=100, seeds=8, progress=False)
     >>> verdict = dmft.compare(dmft.solve(*problem, progress=False), networks, progress=False)
     >>> print(verdict)
-    Theory and simulation ...
+    Theory and networks: cannot tell, a deviation of 10% would not be seen
+    ...
+    >>> verdict.row("train loss, change").differs
+    False
     """
     check_type("trajectory", trajectory, (Trajectory,))
     ensembles = checked_ensembles(trajectory, ensemble)
-    threshold = checks.positive("threshold", threshold)
+    level = checks.number("level", level, "a number between 0 and 0.5", lambda v: 0 < v < 0.5)
     if isinstance(trajectory, FunctionTrajectory):
         if dims is not None:
             raise ValueError(
-                f"dims must be None for networks on a data set, whose sizes are widths: give ensembles of several widths; got {dims!r}"
+                f"dims must be None for networks on a data set, whose sizes are widths: give ensembles of several widths; got {checks.shown(dims)}"
             )
-        return functions.compare(trajectory, ensembles, threshold, checks.flag("progress", progress))
-    return linear.compare(trajectory, ensembles, dims, threshold, progress, workers)
+        return functions.compare(trajectory, ensembles, level, checks.flag("progress", progress))
+    return linear.compare(trajectory, ensembles, dims, level, progress, workers)

@@ -11,11 +11,13 @@ import numpy as np
 from derivations.printed import Printed
 
 from . import checks
+from .interruption import collected
 from .networks import DeepNet
 from .result import Result
 from .simulate import simulate
 from .simulations.deep import check_problem
 from .specification import Specification, check_type
+from .width_powers import fitted
 
 WIDTHS = (64, 128, 256, 512, 1024)
 THRESHOLD = 4.0
@@ -23,8 +25,6 @@ THRESHOLD = 4.0
 ALLOWANCE = 0.05
 #: Smallest difference of two exponents.
 SPACING = 0.5
-#: Typical size of the coefficient of m^(-1/2) in the logarithm of a size.
-CORRECTION = 1.0
 _LOGITS = {"h": "f", "change of h": "change of f", "update of h": "update of f"}
 _SHOWN = ("h", "f", "dh", "update of h", "update of f", "change of h", "change of f")
 
@@ -39,9 +39,8 @@ class CoordinateRow(Printed):
         As in `derivations.deep.Exponent`.
     expected : Fraction, or -inf for what is zero
     slope, error : float
-        Slope of the mean over seeds of log size against log width, fitted together with a term k m^(-1/2), the order of corrections by
-        fluctuations, where k is taken to be of order one (a ridge, which leaves k out where noise hides it). Its standard error, from the
-        spread of the seeds and from what remains unknown of k. -inf and zero for what is zero at all widths.
+        Slope of the mean over seeds of log size against log width, with a correction k m^(-1/2), and its standard error, from the spread
+        of the seeds and from what remains unknown of k, as in `dmft.width_powers`. -inf and zero for what is zero at all widths.
     plain : float
         Slope by least squares without the further term.
     tolerance : float
@@ -124,6 +123,8 @@ class CoordinateCheck(Result):
         ValueError
             If there is no such row.
         """
+        checks.choice("signal", signal, tuple(dict.fromkeys(row.signal for row in self.rows)))
+        layer, step = checks.integer("layer", layer, 1), checks.integer("step", step, 0)
         found = [row for row in self.rows if (row.signal, row.layer, row.step) == (signal, layer, step)]
         if not found:
             raise ValueError(f"signal, layer, step must be those of a row; got {(signal, layer, step)!r}")
@@ -193,6 +194,8 @@ def coordinate_check(
     ------
     ValueError, TypeError
         Before any work, naming the argument.
+    Interrupted
+        After Ctrl-C; its `result` is the list of the ensembles by then.
 
     Examples
     --------
@@ -215,19 +218,15 @@ def coordinate_check(
     root = checks.seed_sequence("rng", rng)
     streams = [np.random.SeedSequence(root.entropy, spawn_key=(*root.spawn_key, width)) for width in widths]
     options = {"seeds": seeds, "loss": loss, "track": "coordinates", "progress": progress, "workers": workers}
-    coordinates = [
-        simulate(network, data, training, width=width, rng=stream, **options).coordinates for width, stream in zip(widths, streams)
-    ]
-    sizes = _named(np.array(coordinates), network.depth, steps)
+    simulated = (simulate(network, data, training, width=width, rng=stream, **options) for width, stream in zip(widths, streams))
+    ensembles = collected(simulated, "the ensembles by then, one of each width, are the result of this exception")
+    sizes = _named(np.array([ensemble.coordinates for ensemble in ensembles]), network.depth, steps)
     derived = _covered(network.abc.analyze(_analyzed(network)).exponents, network.depth)
     return CoordinateCheck(network, data, training, loss, widths, seeds, sizes, judge(sizes, widths, derived, threshold), threshold)
 
 
 def _increasing(name, values, count, minimum):
-    try:
-        values = tuple(values)
-    except TypeError:
-        checks.fail(name, values, f"a sequence of at least {count} increasing integers >= {minimum}", TypeError)
+    values = checks.sequence(name, values, f"a sequence of at least {count} increasing integers >= {minimum}")
     values = tuple(checks.integer(f"{name}[{i}]", value, minimum) for i, value in enumerate(values))
     if len(values) < count or any(a >= b for a, b in zip(values, values[1:])):
         checks.fail(name, values, f"a sequence of at least {count} increasing integers >= {minimum}")
@@ -267,32 +266,11 @@ def judge(sizes, widths, derived, threshold=THRESHOLD):
     rows = []
     for key in sorted(set(sizes) & set(derived), key=lambda key: (key[2], _rank(key[0]), key[1])):
         if key[0] in _SHOWN:
-            slope, error, plain = fitted_power(sizes[key], widths)
-            rows.append(CoordinateRow(*key, derived[key], slope, error, plain, threshold * error + ALLOWANCE))
+            fit = fitted(sizes[key], widths)
+            rows.append(CoordinateRow(*key, derived[key], fit.slope, fit.error, fit.plain, threshold * fit.error + ALLOWANCE))
     return tuple(rows)
 
 
 def _rank(signal):
     """Signals of layers and of the logits under one heading."""
     return _SHOWN.index({text: name for name, text in _LOGITS.items()}.get(signal, signal)) if signal in _SHOWN else len(_SHOWN)
-
-
-def fitted_power(sizes, widths):
-    """Slope of log sizes of shape (widths, seeds), its standard error, and plain slope, as in `CoordinateRow`."""
-    if not sizes.any():
-        return -math.inf, 0.0, -math.inf
-    widths = np.array(widths, dtype=float)
-    terms = np.stack((np.log(widths), np.ones_like(widths), CORRECTION * widths**-0.5), axis=1)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        logs = np.log(sizes)
-        means, errors = logs.mean(axis=1), logs.std(axis=1, ddof=1) / math.sqrt(logs.shape[1])
-        if not np.isfinite(means).all():
-            return math.nan, math.nan, math.nan
-        plain, ridged = (np.linalg.pinv(rows)[0, : len(widths)] for rows in (terms[:, :2], _ridged(terms, np.mean(errors**2) ** 0.5)))
-        error = np.hypot(np.linalg.norm(ridged * errors), ridged @ terms[:, 2])
-        return float(ridged @ means), float(error), float(plain @ means)
-
-
-def _ridged(terms, error):
-    """`terms` with a row that stands for the measurement 0 +- 1 of the coefficient of the last, in units of the error of the others."""
-    return np.concatenate((terms, [[0.0, 0.0, error]]))

@@ -1,11 +1,27 @@
 """Which functions of time a result has, whatever the theory."""
 
+from dataclasses import replace
+
 import numpy as np
 
 
 def losses(result):
     """Attributes of a trajectory or ensemble that hold its losses, by "test" and "train"; those that it does not have are left out."""
     return {kind: f"{kind}_loss" for kind in ("test", "train") if getattr(result, f"{kind}_loss") is not None}
+
+
+def one_output(result):
+    """A trajectory or ensemble on labels (P, 1) as if they were (P,); any other as it is."""
+    data = result.data
+    if data.label_axes != (1,):
+        return result
+    given = {name: getattr(result, name, None) for name in ("function", "function_error", "initial_function", "tangent_grams")}
+    given = {name: array for name, array in given.items() if array is not None}
+    flat = {name: array[..., 0] for name, array in given.items() if name != "tangent_grams"}
+    if "tangent_grams" in given and given["tangent_grams"].ndim == 5:
+        flat["tangent_grams"] = given["tangent_grams"][:, :, 0, :, 0]
+    test_y = None if data.test_y is None else data.test_y[:, 0]
+    return replace(result, data=replace(data, y=data.y[:, 0], test_y=test_y), **flat)
 
 
 def function_name(loss):

@@ -123,14 +123,12 @@ class StructuredData(Specification):
         modes = len(eigenvalues)
         if np.any(eigenvalues < 0) or not np.any(eigenvalues > 0):
             raise ValueError(f"eigenvalues must be >= 0 and not all zero; the smallest given is {eigenvalues.min()}")
-        if np.ndim(self.target_power) == 3:
-            power = checks.array("target_power", self.target_power, (modes, None, None))
+        power = checks.array("target_power", self.target_power, (modes,), (modes, "C", "C"))
+        if power.ndim == 3:
             for k, matrix in enumerate(power):
                 checks.covariance(f"target_power[{k}]", matrix) if np.any(matrix) else None
-        else:
-            power = checks.array("target_power", self.target_power, (modes,))
-            if np.any(power < 0):
-                raise ValueError(f"target_power must be >= 0; the smallest given is {power.min()}")
+        elif np.any(power < 0):
+            raise ValueError(f"target_power must be >= 0; the smallest given is {power.min()}")
         if self.multiplicity is None:
             multiplicity = checks.array("multiplicity", np.full(modes, 1.0 / modes), (modes,))
         else:
@@ -177,9 +175,15 @@ class StructuredData(Specification):
         eigenvalues = np.where(eigenvalues > 1e-10 * eigenvalues[-1], eigenvalues, 0.0)[::-1]
         weights = vectors[:, ::-1].T @ dataset.linear_target()[:, 0]
         residual = dataset.targets[:, 0] - dataset.x @ dataset.linear_target()[:, 0]
+        power = np.where(eigenvalues > 0, dim * weights**2, 0.0)
+        if not checks.SMALLEST <= eigenvalues[0] <= checks.LARGEST or power.max() > checks.LARGEST:
+            raise ValueError(
+                f"x must have variances between {checks.SMALLEST:g} and {checks.LARGEST:g}, and a linear map to y whose squared weights are at "
+                f"most the latter; the largest are {eigenvalues[0]:.3g} and {power.max():.3g}"
+            )
         return cls(
             eigenvalues=eigenvalues,
-            target_power=np.where(eigenvalues > 0, dim * weights**2, 0.0),
+            target_power=power,
             sample_ratio=sample_ratio,
             label_noise=float(np.sqrt(np.mean(residual**2))),
         )
@@ -189,14 +193,28 @@ class StructuredData(Specification):
 class Dataset(Specification):
     """A finite data set. Unpacks as ``x, y = dataset``.
 
+    Networks take x as it is, and each as its definition has it. An `MLP` divides by the root of the dimension, h = W x / sqrt(D), and
+    wants entries of order one, |x|^2 about D. A `DeepNet`, h = W x, and a `ShallowNet`, h = w . x, do not, and want |x| about 1. `solve`
+    warns (`ScaleWarning`) where the root mean square |x| is off by more than a factor 3 and the result is useless for it: the first
+    step moves the function by more than 3 times the scale of the labels (their root mean square for "mse", else 1), or so little that
+    all steps at this pace would not move it by half of that scale. A `DeepLinear` takes real data through `StructuredData.from_dataset`.
+
     Parameters
     ----------
     x : array_like, shape (P, D)
     y : array_like, shape (P,) or (P, C)
+        Labels (P, 1) are those of one output, as (P,) are; functions have the axes of the labels.
     test_x : array_like, shape (M, D), optional
         Points at which predictions are wanted besides the training samples.
     test_y : array_like, shape (M,) or (M, C), optional
         Their labels, for the test loss.
+
+    Raises
+    ------
+    TypeError
+        For masked entries, complex numbers, dates, text or truth values; the message names the argument.
+    ValueError
+        For wrong shapes, entries that are not finite, or sizes whose squares and products are beyond double precision.
 
     Examples
     --------
@@ -216,7 +234,7 @@ class Dataset(Specification):
             object.__setattr__(self, name, value)
 
         put("x", checks.array("x", self.x, ("P", "D")))
-        put("y", checks.array("y", self.y, (len(self.x),) if np.ndim(self.y) == 1 else (len(self.x), "C")))
+        put("y", checks.array("y", self.y, (len(self.x),), (len(self.x), "C")))
         if self.test_x is not None:
             put("test_x", checks.array("test_x", self.test_x, ("M", self.x.shape[1])))
         if self.test_y is not None:
@@ -236,6 +254,16 @@ class Dataset(Specification):
     def targets(self):
         """y as a (P, C) array."""
         return self.y.reshape(len(self.y), -1)
+
+    @property
+    def test_targets(self):
+        """test_y as a (M, C) array, or None."""
+        return None if self.test_y is None else self.test_y.reshape(len(self.test_y), -1)
+
+    @property
+    def label_axes(self):
+        """Shape of a label, () or (C,): functions of networks on this data set have the same axes."""
+        return self.y.shape[1:]
 
     def linear_target(self):
         """Least-squares map beta, shape (D, C), with y about x @ beta (minimum norm where x does not determine it)."""

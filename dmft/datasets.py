@@ -1,6 +1,5 @@
 """Small real data sets that ship with the package, and one's own in files."""
 
-from collections.abc import Iterable
 from numbers import Integral
 from pathlib import Path
 
@@ -160,9 +159,7 @@ def _centred_images(classes):
 
 def _checked_classes(classes):
     allowed = "a sequence of at least two different digits from 0 to 9, or None for all ten"
-    if isinstance(classes, str) or not isinstance(classes, Iterable):
-        checks.fail("classes", classes, allowed, TypeError)
-    classes = tuple(classes)
+    classes = checks.sequence("classes", classes, allowed)
     if any(isinstance(c, bool) or not isinstance(c, Integral) for c in classes):
         checks.fail("classes", classes, allowed, TypeError)
     if len(classes) < 2 or len(set(classes)) < len(classes) or not set(classes) <= set(range(10)):

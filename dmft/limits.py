@@ -30,6 +30,8 @@ NAMED_POINTS = {
 }
 
 _TOLERANCE = 1e-12
+#: Largest depth: there, to classify takes half a minute, and ten times as long with each further layer.
+_DEEPEST = 8
 
 
 class _Derived(Printed):
@@ -103,10 +105,7 @@ class _Derived(Printed):
         if layers == 1:
             return {"q_sigma": q_sigma, "q_eta": q_eta}
         allowed = f"a sequence of {layers} exponents, one for each weight layer"
-        try:
-            values = {f"q_eta[{j}]": value for j, value in enumerate(() if isinstance(q_eta, str) else q_eta)}
-        except TypeError:
-            checks.fail("q_eta", q_eta, allowed, TypeError)
+        values = {f"q_eta[{j}]": value for j, value in enumerate(checks.sequence("q_eta", q_eta, allowed))}
         if len(values) != layers:
             checks.fail("q_eta", q_eta, allowed)
         return {"q_sigma": q_sigma} | values
@@ -186,7 +185,7 @@ class Limits(_Derived):
 class DeepLimits(_Derived):
     """The derived space of scaling exponents of networks with any number of hidden layers.
 
-    `classify`, `named` and `band` work at any depth; `classes`, `lines` and access by name enumerate all classes, which with layer-wise
+    `classify`, `named` and `band` work at depths up to 8; `classes`, `lines` and access by name enumerate all classes, which with layer-wise
     rates takes seconds for two hidden layers, half a minute for three, and grows by a factor of ten with each further one.
 
     Attributes
@@ -224,7 +223,7 @@ class DeepLimits(_Derived):
         return self.model.band
 
     def classify(self, q_sigma, q_eta):
-        """The limit model of a choice of exponents; cheap at any depth.
+        """The limit model of a choice of exponents; seconds at depth 7.
 
         Parameters
         ----------
@@ -347,6 +346,7 @@ def deep(depth, rates="common", loss="logistic", *, identify_random_features=Tru
     Parameters
     ----------
     depth : int
+        From 1 to 8.
     rates : {"common", "layer-wise"}
         One exponent of the reduced learning rate, or one for each weight layer.
     loss : {"logistic", "hinge", "mse", "softmax"}
@@ -373,12 +373,11 @@ def deep(depth, rates="common", loss="logistic", *, identify_random_features=Tru
     >>> dmft.limits.deep(depth=1, rates="layer-wise").violation(1, ["0", "0"])
     'q_eta_1 + q_eta_2 + 2*q_sigma <= 0 (it is 2)'
     """
-    depth = checks.integer("depth", depth, 1)
+    depth = checks.integer("depth", depth, 1, _DEEPEST)
     checks.choice("rates", rates, ("common", "layer-wise"))
     checks.choice("loss", loss, tuple(LOSSES))
     identify = checks.flag("identify_random_features", identify_random_features)
-    if bounded_increments not in (False, True, "hidden"):
-        checks.fail("bounded_increments", bounded_increments, "False, True or 'hidden'")
+    checks.choice("bounded_increments", bounded_increments, (False, True, "hidden"))
     return _deep(depth, rates, loss, identify, bounded_increments)
 
 

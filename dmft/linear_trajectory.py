@@ -96,11 +96,11 @@ class LinearTrajectory(Trajectory):
         return self._shaped(factor * np.tril(lower), symmetric=False)
 
     def _kernel(self, kind, names, name, layer):
-        if name not in tuple(names):
-            raise ValueError(f"name must be one of {', '.join(map(repr, names))} for a {kind}; got {name!r}")
+        if not isinstance(name, str) or name not in names:
+            checks.fail("name", name, f"one of {', '.join(map(repr, names))} for a {kind}")
         if name not in LAYERED:
             if layer is not None:
-                raise ValueError(f"layer must be None for {name!r}, which belongs to no layer; got {layer!r}")
+                raise ValueError(f"layer must be None for {name!r}, which belongs to no layer; got {checks.shown(layer)}")
             return self.kernels[names[name]]
         depth = self.network.depth
         allowed = f"an integer from 1 to {depth} for {name!r}"

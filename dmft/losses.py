@@ -1,5 +1,7 @@
 """Loss functions: their values here, their derivatives as `derivations.losses` derives them."""
 
+from functools import cache
+
 import numpy as np
 from scipy import special
 
@@ -13,7 +15,7 @@ MEAN_LOSSES = {
 }
 
 #: The same at labels and logits of shape (P, C), the mean being over the P samples; "mse" is summed over outputs.
-_OUTPUT_LOSSES = {
+OUTPUT_LOSSES = {
     "logistic": lambda y, z: np.logaddexp(0.0, -y * z).mean(),
     "hinge": lambda y, z: np.maximum(0.0, 1.0 - y * z).mean(),
     "mse": lambda y, z: ((y - z) ** 2).sum(axis=-1).mean(),
@@ -38,7 +40,7 @@ def derivative(expression):
 
 def check(loss, data, outputs):
     """Raise ValueError unless `loss` is known and the labels of a `Dataset` fit it in a network with this number of outputs."""
-    checks.choice("loss", loss, tuple(_OUTPUT_LOSSES))
+    checks.choice("loss", loss, tuple(OUTPUT_LOSSES))
     if loss == "softmax" and outputs == 1:
         raise ValueError("loss='softmax' needs a network with outputs >= 2; got outputs=1. For labels -1 and +1 take 'logistic'")
     if loss in ("logistic", "hinge") and outputs > 1:
@@ -55,8 +57,9 @@ def check(loss, data, outputs):
             raise ValueError(f"{name} must be one-hot for loss='softmax': in every row a single 1, else 0. Other labels: loss='mse'")
 
 
+@cache
 def of_outputs(loss):
     """Derivative by the logits and mean over the samples of a loss, two functions (y, z) of labels and logits of shape (P, C)."""
     from derivations.losses import LOSSES
 
-    return derivative(LOSSES[loss]().finite), _OUTPUT_LOSSES[loss]
+    return derivative(LOSSES[loss]().finite), OUTPUT_LOSSES[loss]

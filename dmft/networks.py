@@ -3,6 +3,7 @@
 import math
 from dataclasses import dataclass
 from fractions import Fraction
+from numbers import Real
 
 from . import activations, checks
 from .specification import Specification
@@ -55,14 +56,14 @@ class DeepLinear(Specification):
         def put(name, value):
             object.__setattr__(self, name, value)
 
-        put("depth", checks.integer("depth", self.depth, 1))
-        put("outputs", checks.integer("outputs", self.outputs, 1))
+        put("depth", checks.integer("depth", self.depth, 1, checks.DEEPEST))
+        put("outputs", checks.integer("outputs", self.outputs, 1, checks.MOST_OUTPUTS))
         checks.choice("parameterization", self.parameterization, ("mup", "ntk"))
         put("width_ratio", self._checked_width_ratio())
         if self.parameterization == "ntk":
             if self.richness is not None and not isinstance(self.richness, _DerivedRichness):
                 raise ValueError(
-                    f"richness and parameterization='ntk' exclude each other (NTK means richness = nu_L**-1/2); got richness={self.richness!r}"
+                    f"richness and parameterization='ntk' exclude each other (NTK means richness = nu_L**-1/2); got richness={checks.shown(self.richness)}"
                 )
             put("richness", _DerivedRichness(self.width_ratios[-1] ** -0.5))
         else:
@@ -70,12 +71,9 @@ class DeepLinear(Specification):
             put("richness", checks.positive("richness", 1.0 if stated is None else stated))
 
     def _checked_width_ratio(self):
-        try:
-            ratios = tuple(self.width_ratio)
-        except TypeError:
+        if isinstance(self.width_ratio, Real):
             return checks.positive_or_inf("width_ratio", self.width_ratio)
-        if isinstance(self.width_ratio, str):
-            checks.fail("width_ratio", self.width_ratio, "a number > 0, math.inf, or one number per hidden layer", TypeError)
+        ratios = checks.sequence("width_ratio", self.width_ratio, "a number > 0, math.inf, or one number per hidden layer")
         if len(ratios) != self.depth:
             raise ValueError(f"width_ratio must be one number or one per hidden layer (depth = {self.depth}); got {len(ratios)} numbers")
         ratios = tuple(checks.positive_or_inf(f"width_ratio[{i}]", r) for i, r in enumerate(ratios))
@@ -241,10 +239,10 @@ class MLP(Specification):
         def put(name, value):
             object.__setattr__(self, name, value)
 
-        put("depth", checks.integer("depth", self.depth, 1))
+        put("depth", checks.integer("depth", self.depth, 1, checks.DEEPEST))
         put("negative_slope", activations.check(self.activation, self.negative_slope))
         put("richness", checks.positive("richness", self.richness))
-        put("outputs", checks.integer("outputs", self.outputs, 1))
+        put("outputs", checks.integer("outputs", self.outputs, 1, checks.MOST_OUTPUTS))
 
 
 #: Default standard deviation of the hidden weights by activation, as arXiv 2110.15596 has it; 1 for all others.
@@ -300,8 +298,8 @@ class DeepNet(Specification):
         def put(name, value):
             object.__setattr__(self, name, value)
 
-        put("depth", checks.integer("depth", self.depth, 1))
-        put("outputs", checks.integer("outputs", self.outputs, 1))
+        put("depth", checks.integer("depth", self.depth, 1, checks.DEEPEST_DERIVED))
+        put("outputs", checks.integer("outputs", self.outputs, 1, checks.MOST_OUTPUTS))
         checks.choice("activation", self.activation, activations.ACTIVATION_NAMES)
         put("negative_slope", activations.check(self.activation, self.negative_slope))
         scale = (2 / (1 + self.negative_slope**2)) ** 0.5 if self.activation == "leaky_relu" else _WEIGHT_SCALES.get(self.activation, 1.0)

@@ -166,11 +166,11 @@ class ABC(Specification):
 def _exponents(name, value, count, sparse):
     """`value` as a tuple of fractions, of a given length if that is not None; entries may be None if `sparse`."""
     allowed = f"a sequence of {'L + 1 >= 2' if count is None else count} exponents, one per weight matrix"
-    if isinstance(value, (str, bytes)) or not hasattr(value, "__iter__"):
-        checks.fail(name, value, allowed, TypeError)
-    entries = tuple(value)
+    entries = checks.sequence(name, value, allowed)
+    if len(entries) > checks.DEEPEST_DERIVED + 1:
+        raise ValueError(f"{name} must have at most {checks.DEEPEST_DERIVED + 1} entries; got {len(entries)}")
     if len(entries) < 2 or (count is not None and len(entries) != count):
-        raise ValueError(f"{name} must be {allowed}; got {len(entries)}: {value!r}")
+        raise ValueError(f"{name} must be {allowed}; got {len(entries)}: {checks.shown(value)}")
     return tuple(None if sparse and e is None else _exact(f"{name}[{i}]", e) for i, e in enumerate(entries))
 
 
@@ -216,10 +216,10 @@ def parameterization(name, depth, *, rate=None, degree=None):
     ('unstable', 'kernel')
     """
     checks.choice("name", name, NAMES)
-    depth = checks.integer("depth", depth, 1)
+    depth = checks.integer("depth", depth, 1, checks.DEEPEST_DERIVED)
     for option, value, owner in (("rate", rate, "sp"), ("degree", degree, "ip-llr")):
         if value is not None and name != owner:
-            raise ValueError(f"{option} belongs to {owner!r} only; got {option}={value!r} with name={name!r}")
+            raise ValueError(f"{option} belongs to {owner!r} only; got {option}={checks.shown(value)} with name={name!r}")
     rate = Fraction(0) if rate is None else _exact("rate", rate)
     degree = Fraction(1) if degree is None else _exact("degree", degree)
     if degree <= 0:
@@ -382,6 +382,17 @@ class StableCut(Printed):
         return "\n".join([f"Plane {self.plane!r} of parameterizations, where training is {', '.join(self.cut.regions)}", *places])
 
 
+_BOX = "((s_min, s_max), (t_min, t_max))"
+
+
+def _interval(name, side):
+    ends = checks.sequence(name, side, "a pair of numbers, the smaller one first")
+    ends = tuple(Fraction(checks.exponent(name, end)) for end in ends)
+    if len(ends) != 2 or ends[0] >= ends[1]:
+        checks.fail(name, side, "a pair of numbers, the smaller one first")
+    return ends
+
+
 def stable_cut(depth, plane="ntk-mup", box=((-1, 2), (-2, 2))):
     """Where in a plane of parameterizations training is stable, and where it is nontrivial or learns features.
 
@@ -398,8 +409,11 @@ def stable_cut(depth, plane="ntk-mup", box=((-1, 2), (-2, 2))):
     -------
     StableCut
     """
-    depth = checks.integer("depth", depth, 1)
+    depth = checks.integer("depth", depth, 1, checks.DEEPEST_DERIVED)
     start, end = PLANES[checks.choice("plane", plane, tuple(PLANES))]
+    box = tuple(_interval(f"box[{i}]", side) for i, side in enumerate(checks.sequence("box", box, _BOX)))
+    if len(box) != 2:
+        checks.fail("box", box, _BOX)
     origin = polytope.point(parameterization(start, depth).scaling)
     if end is None:
         along = (Fraction(1), *[Fraction(0)] * (depth + 1))

@@ -114,12 +114,11 @@ def read(path, changes=None):
     ValueError, TypeError
         If it is not TOML, or a table or key is missing, unknown or out of range; the message names it.
     """
-    with open(path, "rb") as file:
-        tables = replaced(tomllib.load(file), changes or {})
+    tables = replaced(_tables(path), changes or {})
     _check_names("table", tables, _TABLES)
     for name, table in tables.items():
         if not isinstance(table, dict):
-            raise TypeError(f"{name} must be a table, [{name}]; got {table!r}")
+            raise TypeError(f"{name} must be a table, [{name}]; got {checks.shown(table)}")
     for name in ("network", "data", "training"):
         if name not in tables:
             raise ValueError(f"table [{name}] is missing; a problem needs [network], [data] and [training]")
@@ -144,6 +143,15 @@ def read(path, changes=None):
         compare=compare,
         coordinate_check=tables.get("coordinate_check", {}),
     )
+
+
+def _tables(path):
+    """What the file states, as its reader gives it."""
+    with open(checks.path("path", path), "rb") as file:
+        try:
+            return tomllib.load(file)
+        except (ValueError, RecursionError) as error:
+            raise ValueError(f"path must be that of a file in TOML; {path} is not: {' '.join(str(error).split())}") from error
 
 
 def _keys(network):

@@ -29,14 +29,14 @@ def run(folder):
     def echo(text):
         terminal.prose(out, text.splitlines())
 
-    echo("Isotropic Gaussian data: theory (compiled on first use), then 16 networks of input dimension 400\n")
+    echo("Isotropic Gaussian data: theory (compiled on first use), then 24 networks of input dimension 400\n")
     isotropic, networks = isotropic_data()
     echo(f"{isotropic}\n\n{dmft.compare(isotropic, networks)}\n")
 
     echo(f"Digits {CLASSES[0]} and {CLASSES[1]}: the theory sees only the covariance and the linear target of the 8 x 8 images\n")
     digits, ensembles = digits_data()
     echo("(networks - theory) / theory, mean over steps ± standard error")
-    terminal.show(out, ("trained on", "networks", "max |z|", "test loss", "train loss"), agreement(digits, ensembles), right=True)
+    terminal.show(out, ("trained on", "networks", "outcome", "max |z|", "test loss", "train loss"), agreement(digits, ensembles), right=True)
     echo("Gaussian inputs differ from the theory by finite size alone, images also by what covariance and linear target do not say.\n")
 
     files = {
@@ -54,7 +54,7 @@ def run(folder):
 def isotropic_data():
     """Trajectory and ensemble at alpha = 2 with label noise."""
     problem = NETWORK, dmft.GaussianData(sample_ratio=2.0, label_noise=0.3), dmft.GradientDescent(learning_rate=0.05, steps=80)
-    return dmft.solve(*problem), dmft.simulate(*problem, dim=400, seeds=16)
+    return dmft.solve(*problem), dmft.simulate(*problem, dim=400, seeds=24)
 
 
 def digits_data():
@@ -70,12 +70,12 @@ def digits_data():
 
 
 def agreement(trajectory, ensembles):
-    """Rows of the largest |z| and the mean deviation of each ensemble from the theory, whatever they are."""
+    """Rows of the outcome, the largest |z| and the mean deviation of each ensemble from the theory, whatever they are."""
     rows = []
     for name, ensemble in ensembles.items():
         verdict = dmft.compare(trajectory, ensemble)
         deviations = (_percent(loss.relative_error, loss.standard_error / loss.theory) for loss in (verdict.test, verdict.train))
-        rows.append((name, str(ensemble.seeds), f"{verdict.max_abs_z:.1f}", *deviations))
+        rows.append((name, str(ensemble.seeds), verdict.outcome, f"{verdict.max_abs_z:.1f}", *deviations))
     return rows
 
 

@@ -5,7 +5,7 @@ Source: docs/theory/shallow_limits.md, sections 1 to 4b; arXiv 2006.06574.
 
 from dataclasses import dataclass
 
-from . import limits
+from . import checks, limits
 
 
 @dataclass(frozen=True)
@@ -50,6 +50,17 @@ def exponent(network, loss, name):
     """The derived power of the width of one of `LimitClass.exponents` of a stable network."""
     found = stable_limits(network, loss)
     return found.exponent(found.classify(network.q_sigma, network.q_eta), name, network.q_sigma, network.q_eta)
+
+
+def check_width(network, width):
+    """`width` as int; ValueError unless the powers of it that the network takes are double-precision numbers."""
+    return checks.width(width, (network.q_sigma, *network.q_etas), network.reference_width)
+
+
+def reach(network, width=None):
+    """Size of the logits of weights that have moved by as much as they started with, at a width or at the reference width."""
+    width = network.reference_width if width is None else width
+    return network.sigma * (width / network.reference_width) ** float(network.q_sigma) * width
 
 
 def stable_limits(network, loss):

@@ -1,8 +1,8 @@
 """Finite networks: the same network, data and training as the theory, with explicit random weights."""
 
 import importlib
-import os
 import time
+from contextlib import closing
 
 import joblib
 import numpy as np
@@ -10,6 +10,8 @@ import threadpoolctl
 from tqdm.auto import tqdm
 
 from . import checks
+from .errors import Interrupted
+from .machine import cores
 from .networks import MLP, DeepLinear, DeepNet, ShallowNet
 from .specification import check_type
 
@@ -50,7 +52,7 @@ def simulate(network, data, training, *, seeds=8, rng=0, progress=True, workers=
     progress : bool
         Show a progress bar.
     workers : int
-        Processes that share the seeds.
+        Processes that share the seeds, and the cores that this process may use.
     **options
         Those of the network's family, as below; `dim` or `width` must be given.
 
@@ -61,7 +63,9 @@ def simulate(network, data, training, *, seeds=8, rng=0, progress=True, workers=
     Raises
     ------
     ValueError, TypeError
-        Before any work, naming the argument.
+        Before any work, naming the argument; also where the networks need more memory than there is.
+    Interrupted
+        After Ctrl-C; its `result` is the ensemble of the networks trained by then, which is that of fewer seeds, or None.
 
     Notes
     -----
@@ -147,22 +151,36 @@ def simulate(network, data, training, *, seeds=8, rng=0, progress=True, workers=
     workers = min(seeds, checks.integer("workers", workers, 1))
     progress = checks.flag("progress", progress)
     root = checks.seed_sequence("rng", rng)
-    plan = simulation.plan(network, data, training, workers, **options)
+    plan = simulation.plan(network, data, training, seeds, workers, **options)
 
-    start = time.perf_counter()
-    streams = [np.random.SeedSequence(root.entropy, spawn_key=(*root.spawn_key, i)) for i in range(seeds)]
-    with tqdm(total=seeds * training.steps, desc=f"simulate {plan.size}", unit="step", disable=not progress) as bar:
-        if workers == 1:
-            results = [plan.train(stream, bar.update) for stream in streams]
-        else:
-            threads = max(1, os.cpu_count() // workers)
-            tasks = (joblib.delayed(_train_apart)(threads, plan.train, stream) for stream in streams)
-            results = []
-            for result in joblib.Parallel(workers, return_as="generator")(tasks):
+    start, results = time.perf_counter(), []
+    streams = (np.random.SeedSequence(root.entropy, spawn_key=(*root.spawn_key, i)) for i in range(seeds))
+
+    def ensemble():
+        rng = f"SeedSequence(entropy={root.entropy}, spawn_key={root.spawn_key})"
+        return plan.collect(results, rng=rng, elapsed=time.perf_counter() - start)
+
+    try:
+        with tqdm(total=seeds * training.steps, desc=f"simulate {plan.size}", unit="step", disable=not progress) as bar:
+            for result in _trained(plan.train, streams, workers, training.steps, bar.update):
                 results.append(result)
-                bar.update(training.steps)
-    rng = f"SeedSequence(entropy={root.entropy}, spawn_key={root.spawn_key})"
-    return plan.collect(results, rng=rng, elapsed=time.perf_counter() - start)
+    except KeyboardInterrupt:
+        kept = "; they are the result of this exception" if results else ""
+        raise Interrupted(f"interrupted: {len(results)} of {seeds} networks are trained{kept}", ensemble() if results else None) from None
+    return ensemble()
+
+
+def _trained(train, streams, workers, steps, advance):
+    """Results of `train` in the order of the streams; processes that share the work end with it, however it ends."""
+    if workers == 1:
+        yield from (train(stream, advance) for stream in streams)
+        return
+    threads = max(1, cores() // workers)
+    tasks = (joblib.delayed(_train_apart)(threads, train, stream) for stream in streams)
+    with closing(joblib.Parallel(workers, return_as="generator")(tasks)) as results:
+        for result in results:
+            advance(steps)
+            yield result
 
 
 def _train_apart(threads, train, stream):

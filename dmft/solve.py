@@ -2,12 +2,15 @@
 
 import dataclasses
 import importlib
+import warnings
 from contextlib import nullcontext
 
 import numpy as np
 
-from . import checks
+from . import checks, input_scale, machine
 from .activations import Activation, MissingActivation
+from .errors import Interrupted, RestartWarning
+from .interruption import deferred
 from .networks import MLP, DeepLinear, DeepNet, ShallowNet
 from .specification import check_type
 from .trajectory import Status
@@ -64,7 +67,7 @@ def memory_estimate(network, data, training, method="causal", **options):
 
 def _check_memory(estimate, limit):
     """The limit in bytes, if the estimate is within it."""
-    limit = checks.machine_memory() if limit is None else checks.positive("memory_limit", limit)
+    limit = machine.memory() if limit is None else checks.positive("memory_limit", limit)
     if estimate > limit:
         raise ValueError(
             f"memory_limit must cover the solve, about {estimate / 2**30:.2f} GiB; it is {limit / 2**30:.2f} GiB. "
@@ -93,14 +96,14 @@ def solve(network, data, training, method="causal", *, progress=True, out=None, 
     overwrite : bool
         Replace a trajectory that `out` holds already; an error by default. Files of any other kind are never replaced.
     memory_limit : float, optional
-        Bytes that the solve may take. Default: 80% of the machine's memory.
+        Bytes that the solve may take. Default: 80% of what machine, control groups and address space leave this process.
     **options
         Those of the network's family and the method, as below.
 
     Returns
     -------
     Trajectory
-        With `Status.DIVERGED` where the training diverges, and `Status.INTERRUPTED`, all finished rows kept, after Ctrl-C.
+        With `Status.DIVERGED` where the training diverges.
 
     Raises
     ------
@@ -110,6 +113,13 @@ def solve(network, data, training, method="causal", *, progress=True, out=None, 
         If the method itself fails (no convergence).
     StorageError
         Before any work, if `out` cannot be written, or holds something that is not to be replaced.
+    Interrupted
+        After Ctrl-C; its `result` is the trajectory of the finished rows, with `Status.INTERRUPTED`, and `out` holds it.
+
+    Warns
+    -----
+    ScaleWarning
+        If the result is useless because inputs are not of the size that the network takes; see `Dataset`.
 
     Notes
     -----
@@ -168,6 +178,7 @@ def solve(network, data, training, method="causal", *, progress=True, out=None, 
         rng : int, numpy.random.SeedSequence or numpy.random.Generator, default 0
         replicas : int, default 8
             Independent repetitions, whose mean is the result and whose spread its standard error; at least 6 for one to rely on.
+            A single one has none (inf).
         tolerance : float, default None
             Variance, relative to that of a field, that the growing bases of the kernels leave out; its bias is systematic, about 20
             times it. None: 1e-4, or 2e-2 mc_error if that is less. "fixed-point": largest relative change at the end; None: 1e-4 if
@@ -232,17 +243,21 @@ def solve(network, data, training, method="causal", *, progress=True, out=None, 
     theory = _theory(network, data, training, method, options)
     _check_memory(theory.memory_estimate(network, data, training, method, **options), memory_limit)
     with nullcontext() if out is None else _live_file(out, overwrite) as file:
-        if method == "causal":
-            return _run(march(network, data, training, memory_limit, **options), training.steps + 1, progress, file)
         with _bar(training.steps + 1, progress) as bar:
-            whole = theory.whole(network, data, training, method, bar, **options)
-        if file is not None:
-            file.finish(whole)
-        return whole
+            if method == "causal":
+                blocks = march(network, data, training, memory_limit, **options)
+            else:
+                blocks = theory.whole(network, data, training, method, bar, **options)
+            trajectory = _run(blocks, bar, file, out)
+    input_scale.check(trajectory)
+    return trajectory
 
 
 def resume(path, *, steps, learning_rate=None, activation=None, progress=True, memory_limit=None):
     """Continue a stored trajectory to more steps, in its file; the result equals one longer solve.
+
+    A `DeepLinear` goes on from the rows in the file. Of the other networks it does not hold the state of the march: their rows are
+    solved again, to the same numbers, and a `RestartWarning` says so at the start.
 
     Parameters
     ----------
@@ -256,6 +271,13 @@ def resume(path, *, steps, learning_rate=None, activation=None, progress=True, m
         Needed where the network has an activation of one's own, of which the file holds the name only.
     progress, memory_limit
         As in `solve`.
+
+    Raises
+    ------
+    ValueError, TypeError, StorageError
+        Before any work.
+    Interrupted
+        After Ctrl-C, as from `solve`; without new rows its `result` is the stored trajectory.
 
     Examples
     --------
@@ -283,7 +305,15 @@ def resume(path, *, steps, learning_rate=None, activation=None, progress=True, m
             blocks = [dataclasses.replace(before, training=training, status=Status.COMPLETED)]
         else:
             blocks = march(network, before.data, training, memory_limit, start=before, **before.options)
-        return _run(blocks, steps + 1, progress, file, done=before.finished)
+            if not _theory_of(network).CONTINUES:
+                warnings.warn(
+                    f"{path} holds the results of its {before.finished} rows, not the state of the march: they are solved again, to the "
+                    "same numbers, before new ones",
+                    RestartWarning,
+                    stacklevel=2,
+                )
+        with _bar(steps + 1, progress, before.finished) as bar:
+            return _run(blocks, bar, file, path, before)
 
 
 def _supplied(network, activation):
@@ -320,21 +350,42 @@ def _bar(rows, progress, done=0):
     return tqdm(total=rows, initial=done, disable=not progress, unit="row", leave=False)
 
 
-def _run(blocks, rows, progress, file, done=0):
-    """Exhaust `march`, with progress bar and live file (or None); Ctrl-C keeps what is finished."""
-    trajectory = None
-    with _bar(rows, progress, done) as bar:
-        try:
-            for trajectory in blocks:
-                bar.update(trajectory.finished - bar.n)
-                if file is not None:
+def _run(blocks, bar, file, path, trajectory=None):
+    """The last of an iterator of trajectories, which grow from `trajectory`, in the live file (or None) at `path`; Ctrl-C keeps it."""
+    stored = trajectory
+    try:
+        for trajectory in blocks:
+            bar.update(trajectory.finished - bar.n)
+            if file is not None:
+                with deferred():
                     file.update(trajectory)
-        except KeyboardInterrupt:
-            if trajectory is None:
-                raise
         if file is not None:
-            file.finish(trajectory)
-    return trajectory
+            with deferred():
+                file.finish(trajectory)
+        return trajectory
+    except KeyboardInterrupt:
+        where = _kept(trajectory, file, path, written=trajectory is stored)
+        raise Interrupted(f"interrupted: {where}", trajectory) from None
+
+
+def _kept(trajectory, file, path, written):
+    """Where the rows of an interrupted solve are, in words, once they are written."""
+    if trajectory is None:
+        return "no row was finished"
+    rows = f"{trajectory.finished} of {trajectory.training.steps + 1} rows are solved"
+    if file is None:
+        return f"{rows}; they are the result of this exception"
+    try:
+        if not written:
+            with deferred():
+                file.finish(trajectory)
+    except KeyboardInterrupt:
+        return f"{rows}; they are the result of this exception, and {path} holds those of an earlier write"
+    path = trajectory.report.get("written_to", path)
+    if path is None:
+        return f"{rows}; they are the result of this exception, as they could not be written"
+    goes_on = trajectory.method == "causal" and trajectory.status is Status.INTERRUPTED
+    return f"{rows}, in {path}" + ("; dmft.resume goes on" if goes_on else "")
 
 
 def march(network, data, training, memory_limit=None, start=None, **options):

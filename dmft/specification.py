@@ -9,6 +9,7 @@ from fractions import Fraction
 
 import numpy as np
 
+from . import checks
 from .result import read_only
 
 _registry = {}
@@ -81,17 +82,22 @@ def from_dict(dictionary):
     ValueError
         If ``"type"`` is missing or unknown, or a field does not exist; the message lists the valid names.
     """
+    if not isinstance(dictionary, dict):
+        raise TypeError(f"dictionary must be one, with the name of a class under 'type'; got {checks.shown(dictionary)}")
     fields = dict(dictionary)
     kind = fields.pop("type", None)
-    if kind in _LAZY:
+    if isinstance(kind, str) and kind in _LAZY:
         importlib.import_module(f".{_LAZY[kind]}", __package__)
-    if kind not in _registry:
-        raise ValueError(f"type must be one of {', '.join(sorted(_registry))}; got {kind!r}")
+    if not isinstance(kind, str) or kind not in _registry:
+        raise ValueError(f"type must be one of {', '.join(sorted(_registry))}; got {checks.shown(kind)}")
     cls = _registry[kind]
     valid = [f.name for f in dataclasses.fields(cls)]
-    unknown = sorted(set(fields) - set(valid))
+    unknown = sorted(map(str, set(fields) - set(valid)))
     if unknown:
         raise ValueError(f"{kind} has no field {unknown[0]!r}; valid fields are {', '.join(valid)}")
+    missing = [f.name for f in dataclasses.fields(cls) if f.name not in fields and f.default is dataclasses.MISSING]
+    if missing:
+        raise ValueError(f"{kind} needs {', '.join(missing)}; its fields are {', '.join(valid)}")
     return cls(**{name: _decode(value) for name, value in fields.items()})
 
 

@@ -52,11 +52,13 @@ from pathlib import Path
 
 import h5py
 
+from . import checks
 from . import file_content as content
 from .apart import apart, damage
 from .errors import StorageError, StorageWarning
 from .exclusive_file import Displaced, free_name, held, remove_leftovers, require_regular
 from .file_content import ENSEMBLE, TRAJECTORY
+from .interruption import deferred
 from .sealed_file import is_hdf5, is_sealed
 from .trajectory import Status, Trajectory
 
@@ -64,6 +66,7 @@ _PAUSE, _PAUSE_PER_WRITE = 2.0, 10.0
 _WITHOUT_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP)
 
 
+@deferred()
 def save(result, path):
     """Write a `Trajectory` or an `Ensemble` to an HDF5 file that `load` reads back, at once or not at all.
 
@@ -171,6 +174,7 @@ class LiveFile:
         return False
 
 
+@deferred()
 def load(path):
     """Read a file written by `save` or by a solve with ``out=``.
 
@@ -212,12 +216,9 @@ def info(path):
 
 def _checked(path, name="path"):
     """The absolute path, links followed; a regular file, or nothing, is there."""
-    if not isinstance(path, (str, os.PathLike)):
-        raise TypeError(f"{name} must be a path (str or os.PathLike); got {path!r}")
-    if "\0" in str(path):
-        raise ValueError(f"{name} must be a path without null characters; got {str(path)!r}")
+    path = Path(checks.path(name, path))
     require_regular(path)
-    return Path(path).resolve()
+    return path.resolve()
 
 
 # ---- reading

@@ -1,6 +1,7 @@
 """Training a user can state: gradient descent and its stochastic forms, all with the same linear optimizers."""
 
 from dataclasses import dataclass
+from numbers import Real
 
 import numpy as np
 
@@ -34,8 +35,8 @@ class Optimizer:
     def _checked_learning_rate(self):
         rate = self.learning_rate
         if callable(rate):
-            rate = [rate(step) for step in range(self.steps)]
-        if np.ndim(rate) == 0:
+            rate = checks.evaluated("learning_rate", rate, self.steps)
+        if isinstance(rate, Real):
             return checks.positive("learning_rate", rate)
         rates = checks.array("learning_rate", rate, (None,))
         if len(rates) != self.steps:

@@ -1,32 +1,38 @@
 """Powers of the width that finite networks with one hidden layer follow, fitted and held against the derived ones.
 
-The exponent of a quantity is the slope of the mean over seeds of its logarithm against that of the width, each width counting alike. The
-mean of logarithms, not the logarithm of a mean: at initialization the logits are one random Gaussian function for each seed, the same on
-all points to a good part, and so is what follows from them; they vary by a factor from seed to seed whatever the width, and their
-logarithms have the same law at all large widths, hence a common mean that drops out of the slope, and a spread with moderate tails.
-Equal weights, as the slope is then a fixed combination of independent means: its standard error follows from their spreads and has
-known degrees of freedom (Welch, Satterthwaite), while weights estimated from few seeds would make it look too small.
+The exponent of a quantity is the slope of the mean over seeds of its logarithm (`width_powers`). At initialization the logits are one
+random Gaussian function for each seed, the same on all points to a good part, and so is what follows from them; they vary by a factor from
+seed to seed whatever the width, and their logarithms have the same law at all large widths, hence a common mean that drops out of the
+slope, and a spread with moderate tails.
+
+Exponents are those of infinite width, and a smaller power with a large coefficient may hide the leading one at all widths of a simulation:
+the logits of a mean-field network are an initial function of order d^(-1/2) and what training adds, of order one but small after a few
+steps. So the fit is made twice, with a correction k d^(-1/2) of typical size, k about 1, and with corrections d^(-1/2) and d^(-1) that may
+be of order one at the smallest width.
 """
 
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import special, stats
 
 from . import checks
+from .comparisons.judgement import AGREES, CANNOT_TELL, DIFFERS
+from .comparisons.rows import Row, judged
 from .ensemble import FunctionEnsemble
+from .interruption import collected
 from .networks import ShallowNet
 from .result import Result
 from .shallow_scaling import exponent, refuse_unstable, scaling
 from .simulate import simulate
 from .specification import check_type
 from .theories.shallow import check_problem
+from .width_powers import TYPICAL, fitted
 
 QUANTITIES = ("initial logits", "logits", "change of logits", "tangent kernel", "relative kernel change")
 KERNEL_QUANTITIES = QUANTITIES[3:]
 KINKED = ("leaky_relu", "relu")
-THRESHOLD = 4.0
-RESOLUTION = 0.1
+#: A difference of exponents that must be seen, for networks and theory to agree.
+RESOLUTION = 0.25
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -40,51 +46,55 @@ class WidthExponent(Result):
     values : ndarray (W,)
         Geometric means over seeds.
     predicted : float
-    fitted, standard_error, degrees : float
-        Slope over all widths, and the degrees of freedom of its error.
-    lower, lower_error, upper, upper_error : float
-        Slopes over the lower and the upper half of the widths, two at least; the middle one of an odd number belongs to both.
-    local, local_error : float
+    plain : float
+        Slope over all widths, without correction.
+    local : float
         Slope between the two largest widths.
-    z : float
-        (fitted - predicted) / standard_error, as a normal variable as unlikely as this Student variable.
+    typical, large : Row
+        fitted - predicted with its standard error and significance, of the fit with a correction of typical size, and with large ones.
     """
 
     name: str
     widths: np.ndarray
     values: np.ndarray
     predicted: float
-    fitted: float
-    standard_error: float
-    degrees: float
-    lower: float
-    lower_error: float
-    upper: float
-    upper_error: float
+    plain: float
     local: float
-    local_error: float
-    z: float
+    typical: Row
+    large: Row
 
     @property
-    def verdict(self):
-        """In words.
+    def fitted(self):
+        """Exponent of the fit with a correction of typical size."""
+        return self.predicted + self.typical.deviation
 
-        "agrees": |z| below 4. "unresolved": also, but with a standard error above 0.1. "approaches": |z| is 4 or more, but the slope of
-        the upper half of the widths is nearer to the prediction than that of the lower half, by two standard errors or more.
-        "DIFFERS": otherwise; the exponent of infinite width may still lie beyond these widths, which the fit cannot tell.
+    @property
+    def standard_error(self):
+        """Of `fitted`."""
+        return self.typical.standard_error
+
+    @property
+    def z(self):
+        """(fitted - predicted) / standard_error."""
+        return self.typical.z
+
+    @property
+    def outcome(self):
+        """ "agrees", "differs" or "cannot tell".
+
+        "differs": both fits are significantly off. "agrees": one is not, and would have found an exponent 1/4 away with probability 90%.
+        "cannot tell": otherwise; take larger widths or more seeds.
         """
-        if abs(self.z) < THRESHOLD:
-            return "agrees" if self.standard_error <= RESOLUTION else "unresolved"
-        gain = abs(self.lower - self.predicted) - abs(self.upper - self.predicted)
-        return "approaches" if gain > 2 * np.hypot(self.lower_error, self.upper_error) else "DIFFERS"
+        fits = self.typical, self.large
+        if all(fit.differs for fit in fits):
+            return DIFFERS
+        return AGREES if any(not fit.differs and fit.detectable <= RESOLUTION for fit in fits) else CANNOT_TELL
 
     def __str__(self):
-        values = self.fitted, self.lower, self.upper, self.local
-        errors = self.standard_error, self.lower_error, self.upper_error, self.local_error
-        fitted, lower, upper, local = (f"{value:.3f} +- {error:.3f}" for value, error in zip(values, errors))
+        fitted, large = (f"{self.predicted + fit.deviation:.3f} ± {fit.standard_error:.3f}" for fit in (self.typical, self.large))
         return (
-            f"  {self.name:23}{self.predicted:>7.3f}  {fitted:>16}{self.z:>8.1f}  {self.verdict}\n"
-            f"    lower half {lower}, upper {upper}, last two {local}"
+            f"  {self.name:23}{self.predicted:>7.3f}  {fitted:>16}{self.z:>8.1f}  {self.outcome}\n"
+            f"    large k {large}, plain {self.plain:.3f}, last two {self.local:.3f}; seen from {self.typical.detectable:.2f}"
         )
 
 
@@ -102,6 +112,8 @@ class WidthExponents(Result):
         Networks of each width.
     step : int
         At which logits and the change of the kernel are taken.
+    level : float
+        Chance that a right exponent differs, in any row.
     """
 
     network: ShallowNet
@@ -111,6 +123,7 @@ class WidthExponents(Result):
     exponents: tuple
     seeds: tuple
     step: int
+    level: float
 
     def __getitem__(self, name):
         """The `WidthExponent` of this name."""
@@ -118,9 +131,15 @@ class WidthExponents(Result):
         return self.exponents[names.index(checks.choice("name", name, names))]
 
     @property
+    def outcome(self):
+        """ "differs" if any quantity does, "agrees" if all do, else "cannot tell"."""
+        outcomes = {e.outcome for e in self.exponents}
+        return DIFFERS if DIFFERS in outcomes else CANNOT_TELL if CANNOT_TELL in outcomes else AGREES
+
+    @property
     def agrees(self):
         """Whether all quantities agree with their derived exponents."""
-        return all(e.verdict == "agrees" for e in self.exponents)
+        return self.outcome == AGREES
 
     def __str__(self):
         widths = ", ".join(str(w) for w in self.exponents[0].widths)
@@ -131,10 +150,12 @@ class WidthExponents(Result):
                 f"  d = {widths}; {seeds} seeds; step {self.step}",
                 f"  {'':23}{'derived':>7}  {'fitted':>16}{'z':>8}",
                 *map(str, self.exponents),
-                "  z: fitted - derived over all widths, in standard errors over seeds",
-                f"  agrees: |z| below {THRESHOLD:g}",
-                "  approaches: it is not, but the upper half of the widths is significantly",
-                "  nearer than the lower; DIFFERS: neither, widths or theory fall short",
+                "  fitted: with a correction k d^(-1/2), k about 1; plain: without",
+                f"  large k: d^(-1/2) and d^(-1) of order one at d = {self.exponents[0].widths[0]}",
+                "  z: (fitted - derived) / standard error",
+                "  seen from: distance of an exponent that is found with probability 90%",
+                f"  differs: both fits, by more than chance, {self.level:g} for all (Holm)",
+                f"  agrees: one does not, and would see a distance of {RESOLUTION:g}",
             ]
         )
 
@@ -150,6 +171,7 @@ def width_exponents(
     loss="logistic",
     quantities=None,
     step=None,
+    level=0.01,
     progress=True,
     workers=1,
     ensembles=None,
@@ -174,6 +196,8 @@ def width_exponents(
         `step`, over that norm. Default all.
     step : int, optional
         Default the last. Exponents of logits show earliest at step 1.
+    level : float
+        Chance, below 1/2, that a right exponent is said to differ, for all quantities together.
     progress, workers
         As in `dmft.simulate`.
     ensembles : sequence of FunctionEnsemble, optional
@@ -187,12 +211,14 @@ def width_exponents(
     ------
     ValueError, TypeError
         Before any work, naming the argument.
+    Interrupted
+        After Ctrl-C; its `result` is the list of the ensembles by then.
 
     Notes
     -----
-    An exponent of infinite width may show late: compare the columns "lower half", "upper half" and "last two". For activations with a
-    kink the derived exponent of the kernel's change holds where P is large: the slopes phi' at a training sample flip preferably one
-    way, by that sample's own part in a step, which adds a term of relative order d^(q_sigma + q_eta) / P.
+    An exponent of infinite width may show late: compare the columns "plain" and "last two". For activations with a kink the derived
+    exponent of the kernel's change holds where P is large: the slopes phi' at a training sample flip preferably one way, by that sample's
+    own part in a step, which adds a term of relative order d^(q_sigma + q_eta) / P.
 
     Examples
     --------
@@ -200,28 +226,31 @@ def width_exponents(
     >>> widths = {"widths": (32, 64, 128), "seeds": 4, "quantities": ["logits"], "progress": False}
     >>> fitted = dmft.width_exponents(dmft.ShallowNet.ntk(), data, training, **widths)
     >>> print(fitted)
-    Exponents of the width d, class N2: d = 32, 64, 128; 4 seeds; step 2
+    Exponents of the width d, class N2
+      d = 32, 64, 128; 4 seeds; step 2
     ...
     """
     check_type("network", network, (ShallowNet,))
     check_problem(network, data, training, loss, None)
     quantities, step = _checked_quantities(quantities), _checked_step(step, training)
+    level = checks.number("level", level, "a number between 0 and 0.5", lambda v: 0 < v < 0.5)
     predictions = _predictions(network, loss)
     if (widths is None) == (ensembles is None):
-        raise ValueError(f"either widths or ensembles must be given, and not both; got widths={widths!r}")
+        raise ValueError(f"either widths or ensembles must be given, and not both; got widths={checks.shown(widths)}")
     if ensembles is None:
         track = "kernels" if set(quantities) & set(KERNEL_QUANTITIES) else None
         widths, seeds, root = _checked_widths(widths), checks.integer("seeds", seeds, 2), checks.seed_sequence("rng", rng)
         streams = [np.random.SeedSequence(root.entropy, spawn_key=(*root.spawn_key, width)) for width in widths]
         options = {"seeds": seeds, "progress": progress, "workers": workers, "loss": loss, "track": track}
-        ensembles = (simulate(network, data, training, width=w, rng=stream, **options) for w, stream in zip(widths, streams))
+        simulated = (simulate(network, data, training, width=w, rng=stream, **options) for w, stream in zip(widths, streams))
+        ensembles = collected(simulated, "the ensembles by then are the result of this exception; width_exponents takes them as `ensembles`")
     else:
         ensembles = sorted(_checked_ensembles(ensembles, network, data, training, loss, quantities), key=lambda e: e.width)
     measured = {e.width: _measured(e, quantities, step) for e in ensembles}
-    exponents = (_exponent(name, {w: values[name] for w, values in measured.items()}, predictions[name]) for name in quantities)
+    exponents = _exponents({name: [values[name] for values in measured.values()] for name in quantities}, measured, predictions, level)
     limit = scaling(network, loss).limit.name + (", initialization-corrected" if network.corrected else "")
     counts = tuple(len(values[quantities[0]]) for values in measured.values())
-    return WidthExponents(network, data, training, limit, tuple(exponents), counts, step)
+    return WidthExponents(network, data, training, limit, exponents, counts, step, level)
 
 
 def _predictions(network, loss):
@@ -237,9 +266,11 @@ def _predictions(network, loss):
 def _checked_quantities(quantities):
     if quantities is None:
         return QUANTITIES
-    if isinstance(quantities, str) or not len(quantities):
-        checks.fail("quantities", quantities, "a non-empty sequence of " + ", ".join(map(repr, QUANTITIES)))
-    return tuple(dict.fromkeys(checks.choice(f"quantities[{i}]", name, QUANTITIES) for i, name in enumerate(quantities)))
+    allowed = "a non-empty sequence of " + ", ".join(map(repr, QUANTITIES))
+    given = checks.sequence("quantities", quantities, allowed)
+    if not given:
+        checks.fail("quantities", quantities, allowed)
+    return tuple(dict.fromkeys(checks.choice(f"quantities[{i}]", name, QUANTITIES) for i, name in enumerate(given)))
 
 
 def _checked_step(step, training):
@@ -251,10 +282,8 @@ def _checked_step(step, training):
 
 
 def _checked_widths(widths):
-    try:
-        widths = sorted(checks.integer(f"widths[{i}]", width, 1) for i, width in enumerate(widths))
-    except TypeError:
-        checks.fail("widths", widths, "a sequence of integers", TypeError)
+    given = checks.sequence("widths", widths, "a sequence of integers")
+    widths = sorted(checks.integer(f"widths[{i}]", width, 1) for i, width in enumerate(given))
     if len(set(widths)) < max(2, len(widths)):
         checks.fail("widths", widths, "two or more different widths")
     return widths
@@ -275,14 +304,14 @@ def _checked_ensembles(ensembles, network, data, training, loss, quantities):
 
 
 def _measured(ensemble, quantities, step):
-    """Logarithms of the quantities without normalisation, shape (seeds,) each."""
+    """The quantities without normalisation, shape (seeds,) each."""
     scales = scaling(ensemble.network, ensemble.options["loss"])
-    growth = np.log(ensemble.width / ensemble.network.reference_width)
+    growth = ensemble.width / ensemble.network.reference_width
     kernels = ensemble.tangent_grams
 
     def size(values, power=0.0):
         squares = np.mean(np.reshape(values, (ensemble.seeds, -1)) ** 2, axis=1)
-        return 0.5 * np.log(squares) + power * growth
+        return np.sqrt(squares) * growth**power
 
     with np.errstate(divide="ignore", invalid="ignore"):
         sizes = {
@@ -290,32 +319,36 @@ def _measured(ensemble, quantities, step):
             "logits": lambda: size(ensemble.function[:, step], scales.logits),
             "change of logits": lambda: size(ensemble.function[:, step] - ensemble.function[:, 0], scales.logits),
             "tangent kernel": lambda: size(kernels[:, 0], scales.kernel),
-            "relative kernel change": lambda: size(kernels[:, step] - kernels[:, 0]) - size(kernels[:, 0]),
+            "relative kernel change": lambda: size(kernels[:, step] - kernels[:, 0]) / size(kernels[:, 0]),
         }
         result = {name: sizes[name]() for name in quantities}
     for name, values in result.items():
-        if not np.all(np.isfinite(values)):
+        if not np.all(np.isfinite(values) & (values > 0)):
             raise ValueError(f"{name} must be finite and not zero to have an exponent; of a network of width {ensemble.width} it is not")
     return result
 
 
-def _exponent(name, logarithms, predicted):
-    """The `WidthExponent` of logarithms by width, in the order of the widths."""
-    widths = np.array(list(logarithms))
-    fitted, error, degrees = _slope(logarithms)
-    items, half = list(logarithms.items()), max(2, (len(widths) + 1) // 2)
-    lower, upper, local = (_slope(dict(part))[:2] for part in (items[:half], items[-half:], items[-2:]))
-    t = (fitted - predicted) / error
-    z = -np.sign(t) * special.ndtri_exp(stats.t.logsf(abs(t), degrees))
-    values = np.exp([np.mean(v) for v in logarithms.values()])
-    return WidthExponent(name, widths, values, predicted, fitted, error, degrees, *lower, *upper, *local, float(z))
+def _exponents(sizes, widths, predictions, level):
+    """`WidthExponent`s of arrays (seeds,) for each of the increasing widths."""
+    widths = np.array(list(widths))
+    large = {power: widths[0] ** power for power in (0.5, 1.0)}
+    fits = {name: [fitted(values, widths, corrections) for corrections in (TYPICAL, large)] for name, values in sizes.items()}
+    typical, large = (judged([_row(name, fits[name][i], predictions[name]) for name in sizes], level) for i in (0, 1))
+    return tuple(
+        WidthExponent(
+            name,
+            widths,
+            np.exp([np.mean(np.log(v)) for v in values]),
+            predictions[name],
+            fits[name][0].plain,
+            fitted(values[-2:], widths[-2:]).plain,
+            one,
+            other,
+        )
+        for (name, values), one, other in zip(sizes.items(), typical, large)
+    )
 
 
-def _slope(logarithms):
-    """Slope with equal weights, its standard error and the degrees of freedom of that."""
-    x = np.log(list(logarithms))
-    factors = (x - x.mean()) / np.sum((x - x.mean()) ** 2)
-    parts = [(f * np.mean(v), f**2 * np.var(v, ddof=1) / len(v), len(v) - 1) for f, v in zip(factors, logarithms.values())]
-    variance = sum(v for _, v, _ in parts)
-    degrees = variance**2 / sum(v**2 / n for _, v, n in parts)
-    return float(sum(m for m, _, _ in parts)), float(np.sqrt(variance)), float(degrees)
+def _row(name, fit, predicted):
+    """The `Row` of a slope; what is unknown of the correction counts as a normal error of known size."""
+    return Row(name, fit.slope - predicted, fit.spread_error, fit.degrees, fit.unknown, np.inf)

@@ -5,6 +5,7 @@ Delta, u of every mode, h^1 ... h^L. Layers and modes are instances of `two_fiel
 optimizer enters through decay(t) and memory(t, s).
 """
 
+import time
 from itertools import accumulate
 from typing import NamedTuple
 
@@ -19,6 +20,8 @@ from .row_march import March, Program, march_rows as _march_rows, work
 from .two_field import DECAY, MEMORY, NONE, ONE, Field, Response, Source, Term, TwoField, multiplied, table
 
 BLOCK_ROWS = 64
+#: About how long rows are computed at a stretch, as an interrupt waits for it; a row at least, a block at most.
+_SECONDS = 0.25
 
 
 class Places(NamedTuple):
@@ -143,10 +146,13 @@ def march(problem, state=None, done=0):
     """
     state = start(problem) if state is None else state
     fields, scratch = equations(problem), work(problem.rows, problem.outputs)
-    stated, numbers, diverged = program(problem, fields), multiplied(fields), False
+    stated, numbers = program(problem, fields), multiplied(fields)
+    affordable, diverged = BLOCK_ROWS, False
     while done < problem.rows and not diverged:
-        stop = min(done - done % BLOCK_ROWS + BLOCK_ROWS, problem.rows)
+        rows = max(1, min(affordable, BLOCK_ROWS - done % BLOCK_ROWS, problem.rows - done))
+        stop, began = done + rows, time.perf_counter()
         done = _march_rows(stated, state, scratch, done, stop)
+        affordable = int(rows * _SECONDS / (time.perf_counter() - began))
         diverged = done < stop
         if diverged:
             state.losses[:, done:] = np.inf

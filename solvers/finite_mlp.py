@@ -107,7 +107,7 @@ def march(problem, x, weights, center=True):
     Yields
     ------
     f : ndarray (P + M, C)
-        Predictions before each step and after the last, T in all. Ends early, before a time at which they are not finite.
+        Predictions before each step and after the last, T in all.
     features : list of L + 1 ndarrays (P + M, N_l)
         X^0 ... X^L; Phi^l = X^l X^{lT}.
     slopes : list of L ndarrays (P + M, N)
@@ -122,8 +122,6 @@ def march(problem, x, weights, center=True):
         if t == 0 and center:
             initial = f
         f = f - initial
-        if not np.all(np.isfinite(f)):
-            return
         yield f, features, slopes
         if t == len(problem.rates):
             return

@@ -16,6 +16,9 @@ from .compiled import kernel
 _RANGE = 14.0
 _TOLERANCE = 1e-13
 _MAX_TERMS = 2**13
+_LARGEST = 1e150
+#: Largest part of E[phi'^2] that the expansion may leave out; of tanh that is what is left out at sigma = 55.
+_UNRESOLVED = 0.1
 _CHUNK = 256
 
 
@@ -38,8 +41,16 @@ def expectations(activation, covariance, variances=None):
     Returns
     -------
     values, slopes : ndarray, shape (P, Q)
+
+    Raises
+    ------
+    ValueError
+        If variances have no product in double precision, or phi(sigma z) is so steep that a tenth of E[phi'^2] is not resolved.
     """
     rows, columns = (np.diagonal(covariance),) * 2 if variances is None else variances
+    largest = max(np.max(rows), np.max(columns))
+    if not largest < _LARGEST:
+        raise ValueError(f"x must be smaller, or weights: preactivations of variance {largest:.3g} have no product in double precision")
     if activation.negative_slope is not None:
         return _homogeneous(activation.negative_slope, covariance, rows, columns)
     if activation.evaluate is ACTIVATIONS["erf"].evaluate:
@@ -64,8 +75,9 @@ def _homogeneous(slope, covariance, rows, columns):
 
 def _erf(covariance, rows, columns):
     scale = np.multiply.outer(1 + 2 * rows, 1 + 2 * columns)
-    values = 2 / np.pi * np.arcsin(2 * covariance / np.sqrt(scale))
-    return values, 4 / np.pi / np.sqrt(scale - 4 * covariance**2)
+    values = 2 / np.pi * np.arcsin(np.clip(2 * covariance / np.sqrt(scale), -1.0, 1.0))
+    determinant = 1 + 2 * np.add.outer(rows, columns) + 4 * np.maximum(np.multiply.outer(rows, columns) - covariance**2, 0.0)
+    return values, 4 / np.pi / np.sqrt(determinant)
 
 
 def _mehler(activation, covariance, rows, columns):
@@ -96,8 +108,14 @@ def _hermite_coefficients(activation, deviations):
         coefficients = np.concatenate([functions @ chunk.T for chunk in _hermite_chunks(z, weights, terms)], axis=-1)
         remainders = moments - np.sum(coefficients**2, axis=-1)
         if np.all(remainders <= _TOLERANCE * moments) or terms == _MAX_TERMS:
-            return coefficients
+            break
         terms *= 2
+    if np.any(remainders > _UNRESOLVED * moments):
+        raise ValueError(
+            f"x must be smaller: preactivations of standard deviation {deviations.max():.3g} are too large for the expectations of "
+            f"activation {activation.name!r}, which is a step on their scale"
+        )
+    return coefficients
 
 
 def _hermite_chunks(z, weights, terms):

@@ -64,7 +64,7 @@ def _iterate(sweep, order, damping, tolerance, sweeps):
         try:
             with np.errstate(all="ignore"):
                 new = sweep(order)
-            change = max(np.max(np.abs(b - a)) / (np.max(np.abs(b)) or 1.0) for a, b in zip(order, new))
+                change = max(np.max(np.abs(b - a)) / (np.max(np.abs(b)) or 1.0) for a, b in zip(order, new))
         except np.linalg.LinAlgError:
             change = np.nan
         changes.append(change)

@@ -15,13 +15,12 @@ Source: arXiv 2205.09653; docs/theory/kernel_evolution.md, sections 1.1 and 7.
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 
-from .compiled import FAST
+from .compiled import kernel_fast
 from .kernel_problem import errors_on_points
 from .memory_kernel import memory_kernel
 
-DIVERGED = 1e8
+DIVERGED = 1e140
 
 
 class LinearLayer(NamedTuple):
@@ -156,7 +155,7 @@ def _forward(problem, layer, below, decay, drive, t):
     layer.H[now, now] = d * (d * equal_time + ug @ C.T) + C @ hg.T
 
 
-@njit(cache=True, fastmath=FAST)
+@kernel_fast
 def _add_symmetric(H, x, out):
     """out[:, :n] += x H[:n, :n] for the symmetric H of which the lower triangle is stored, x of shape (C, n); one pass over H."""
     for i in range(x.shape[1]):

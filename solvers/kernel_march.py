@@ -25,7 +25,8 @@ from .kernel_problem import errors_on_points
 from .sample_blocks import Basis, Innovations, NormalColumns, Stack, combine, contract, deposit
 
 BLOCK = 512
-DIVERGED = 1e8
+#: Of predictions, and squared of kernels: sums of their products are doubles.
+DIVERGED = 1e140
 
 
 class Step(NamedTuple):
@@ -135,14 +136,16 @@ def default_cap(samples):
     return samples // 8
 
 
-def memory_estimate(problem, samples, rank, test_gradients=False, dtype=np.float64):
-    """Bytes of the sampled state when the bases have `rank` elements, growth of the arrays included.
+def memory_estimate(problem, samples, ranks, test_gradients=False, outer_kernels=True, dtype=np.float64):
+    """Bytes of the sampled state when the bases of features and gradients have `ranks` elements.
 
-    Per layer and element: two rows of weights, twice that with momentum, two rows of bases, and two half rows of innovations.
+    Per element of a basis: itself, three quarters of a row of normal columns in store and, between two layers, a row of weights (two with
+    momentum) and half a row of innovations. Measured, 1.4 times that is used, as arrays are moved when they grow.
     """
-    back = problem.points if test_gradients else problem.samples
-    rows = 1.2 * rank * (5 + (2 if problem.momentum else 0))
-    return int(np.dtype(dtype).itemsize * samples * problem.layers * (rows + 2 * problem.points + back * problem.outputs))
+    back, between, elements = problem.points if test_gradients else problem.samples, problem.layers - 1, sum(ranks)
+    per_element = between * (2.5 + bool(problem.momentum)) + outer_kernels + 0.75 * problem.layers
+    fields = problem.layers * (2 * problem.points + back * problem.outputs) + 1.5 * (problem.points + problem.outputs)
+    return int(1.4 * np.dtype(dtype).itemsize * samples * (elements * per_element + fields))
 
 
 def flop_estimate(problem, samples, rank, test_gradients=False):

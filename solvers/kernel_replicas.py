@@ -24,12 +24,13 @@ def march(problem, replicas=8, seed=0, **options):
     return zip(*(kernel_march.march(problem, seed=replica_seed(seed, i), **options) for i in range(replicas)))
 
 
+@np.errstate(over="ignore", invalid="ignore")
 def mean_and_error(values):
-    """Mean and standard error over the first axis, replicas; the error of a single one is unknown, NaN."""
+    """Mean and standard error over the first axis, replicas; that of a single one is unknown, inf."""
     values = np.asarray(values)
     count = len(values)
     if count == 1:
-        return values[0], np.full(values.shape[1:], np.nan)
+        return values[0], np.full(values.shape[1:], np.inf)
     return values.mean(axis=0), values.std(axis=0, ddof=1) / np.sqrt(count)
 
 

@@ -46,11 +46,11 @@ class MeanFactor:
         if largest > width:
             wider = np.zeros((len(self.basis), len(rows), largest + largest // 4))
             wider[:, :, :width] = self.basis.reshape(len(self.basis), len(rows), width)
-            self.basis, width = wider.reshape(len(wider), -1), wider.shape[2]
+            self.basis, width = wider.reshape(len(wider), len(rows) * wider.shape[2]), wider.shape[2]
         vectors = np.zeros((len(rows[0]), len(rows), width))
         for i, row in enumerate(rows):
             vectors[:, i, : row.shape[1]] = row
-        return vectors.reshape(len(vectors), -1) / np.sqrt(len(rows))
+        return vectors.reshape(len(vectors), len(rows) * width) / np.sqrt(len(rows))
 
 
 def factor(kernel, tolerance=1e-16):

@@ -15,9 +15,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import scipy.linalg.cython_blas  # noqa: F401  (the BLAS of compiled kernels: loaded here, so that limits on its threads set later hold)
-from numba import njit
 
-from .compiled import inner, inner_fast
+from .compiled import inner, inner_fast, kernel
 
 _COMPILED_BLOCK, _GENERAL_BLOCK, _BLOCK_SIZES = 2**13, 2**15, (32, 512)
 _NO_POINTS = np.empty(0, dtype=np.int64)
@@ -121,8 +120,8 @@ class Particles:
             phi, dphi = functions[:, : stop - start]
             self.activation.evaluate(self.h[start:stop], phi, dphi)
             dphi *= self.a[start:stop, None]
-            for kernel, values in zip(kernels, (phi, dphi)):
-                kernel += values.T @ values[:, : self.train]
+            for total, values in zip(kernels, (phi, dphi)):
+                total += values.T @ values[:, : self.train]
         kernels[1] *= self.gram.T
         return kernels
 
@@ -208,7 +207,7 @@ def _add_leaky_relu(start, stop, a, h, change, slope, out):
             out[j] += a[r] * (u if u > 0 else slope * u)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _leaky_relu(edges, groups, a, h, slope, rate_a, rate_w, c, batch, left, right, sums):
     """Steps (if there is any c) and new sums of the blocks between `edges`, with the c of their `groups`; `_factors` are left and right."""
     largest = 0
@@ -231,7 +230,7 @@ def _leaky_relu(edges, groups, a, h, slope, rate_a, rate_w, c, batch, left, righ
         _add_leaky_relu(start, stop, a, h, change, slope, sums[k])
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _weigh(dphi, a, rate_w, c):
     """dphi_ri <- -rate_w c_i a_r dphi_ri."""
     for r in range(len(a)):
@@ -240,7 +239,7 @@ def _weigh(dphi, a, rate_w, c):
             dphi[r, i] *= factor * c[i]
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _add_pairs(a, phi, out):
     """out = sum_r a_r phi_r, pair by pair."""
     out[:] = 0.0

@@ -6,6 +6,9 @@ import numpy as np
 import pytest
 
 import dmft
+import dmft.parameterizations
+import dmft.problem
+import dmft.specification
 
 NET, DATA, RUN = dmft.DeepLinear(2), dmft.GaussianData(1.5, 0.3), dmft.GradientDescent(0.05, 4)
 GD, SGD, BATCHES = dmft.GradientDescent, dmft.OnlineSGD, dmft.MinibatchSGD
@@ -57,7 +60,11 @@ CONSTRUCTORS = {
     "multiplicity sum": (lambda: dmft.StructuredData([1.0, 2.0], [1, 1], [0.5, 0.4]), ValueError, "multiplicity must .*0.9"),
     "multiplicity negative": (lambda: dmft.StructuredData([1.0, 2.0], [1, 1], [1.5, -0.5]), ValueError, "multiplicity must be > 0.* -0.5"),
     "dataset x": (lambda: dmft.Dataset(np.ones(3), np.ones(3)), ValueError, r"x must be an array of shape \(P, D\); got shape \(3,\)"),
-    "dataset y": (lambda: dmft.Dataset(np.ones((3, 2)), np.ones(4)), ValueError, r"y must be an array of shape \(3,\); got shape \(4,\)"),
+    "dataset y": (
+        lambda: dmft.Dataset(np.ones((3, 2)), np.ones(4)),
+        ValueError,
+        r"y must be an array of shape \(3,\) or \(3, C\); got shape \(4,\)",
+    ),
     "dataset nan": (lambda: dmft.Dataset([[math.nan]], [1.0]), ValueError, "x must be finite; got an array with inf or nan"),
     "from_dataset outputs": (lambda: dmft.StructuredData.from_dataset(np.eye(3), np.eye(3)), ValueError, r"y must have one .*\(3, 3\)"),
     "from_dataset ratio": (lambda: dmft.StructuredData.from_dataset(*PAIR, sample_ratio=-1), ValueError, "sample_ratio must .*; got -1"),
@@ -129,7 +136,7 @@ CALLS = {
     "compare trajectory": (lambda ens, **_: dmft.compare(ens, ens), TypeError, "trajectory must be a Trajectory; got LinearEnsemble"),
     "compare ensemble": (lambda traj, **_: dmft.compare(traj, traj), TypeError, "ensemble must be .*Ensemble.*; got LinearTrajectory"),
     "compare nothing": (lambda traj, **_: dmft.compare(traj, []), ValueError, "ensemble must be .*; got an empty sequence"),
-    "compare threshold": (lambda traj, ens: dmft.compare(traj, ens, threshold=0), ValueError, "threshold must be .*; got 0"),
+    "compare level": (lambda traj, ens: dmft.compare(traj, ens, level=0), ValueError, "level must be a number between 0 and 0.5; got 0"),
     "compare dims": (lambda traj, ens: dmft.compare(traj, ens, dims=5), TypeError, "dims must be .*; got 5"),
     "save": (lambda traj, **_: traj.save(None), TypeError, "the file to write must be a path .*; got None"),
     "load missing": (lambda **_: dmft.load("missing.h5"), dmft.StorageError, "missing.h5 does not exist"),
@@ -149,18 +156,140 @@ CALLS = {
     "plot exchanged": (lambda traj, ens: dmft.plot.loss(ens, traj), TypeError, "trajectory must be a Trajectory; got LinearEnsemble"),
     "plot ensemble": (lambda traj, **_: dmft.plot.loss(traj, traj), TypeError, "ensemble must be an Ensemble; got LinearTrajectory"),
     "plot kernels": (lambda ens, **_: dmft.plot.kernels(ens), TypeError, "trajectory must be a LinearTrajectory.*; got LinearEnsemble"),
-    "plot kernel name": (lambda traj, **_: dmft.plot.kernels(traj, "w"), ValueError, "name must be one of .*; got 'w'"),
+    "plot kernel name": (lambda traj, **_: dmft.plot.kernels(traj, "w"), ValueError, "names must be one of .*; got 'w'"),
     "plot axes": (lambda traj, **_: dmft.plot.kernels(traj, "h", axes=[None]), ValueError, "axes must hold 2 axes, .*; got 1"),
     "plot zscores": (
         lambda traj, **_: dmft.plot.zscores(traj),
         TypeError,
         "verdict must be a Verdict or FunctionVerdict; got LinearTrajectory",
     ),
+    "plot deviations": (lambda ens, **_: dmft.plot.deviations(ens), TypeError, "verdict must be a Verdict or FunctionVerdict; got LinearE"),
+    "plot agreement": (lambda ens, **_: dmft.plot.agreement(ens), TypeError, "verdict must be a Verdict or FunctionVerdict; got LinearE"),
     "plot overview": (lambda ens, **_: dmft.plot.overview(ens), TypeError, "trajectory must be a LinearTrajectory.*; got LinearEnsemble"),
 }
 
 
 #: Refused, but by an error from within; whoever makes them name the argument removes them here.
+
+
+MASKED = np.ma.array([[1.0, 2.0], [999.0, 4.0]], mask=[[0, 0], [1, 0]])
+#: What is no array of real numbers, by what it is; shape (2, 2).
+NO_NUMBERS = {
+    "masked": MASKED,
+    "rows of masked arrays": list(MASKED),
+    "complex": np.ones((2, 2), dtype=complex),
+    "dates": np.zeros((2, 2), dtype="datetime64[D]"),
+    "durations": np.ones((2, 2), dtype="timedelta64[s]"),
+    "text": np.array([["1", "2"], ["3", "4"]]),
+    "objects": np.array([[1.0, 2.0], [None, 3.0]]),
+    "truth values": np.ones((2, 2), dtype=bool),
+    "records": np.zeros((2, 2), dtype=[("a", float)]),
+    "a set": {1.0, 2.0},
+    "a generator": (v for v in (1.0, 2.0)),
+    "an integer beyond doubles": [[1, 2], [3, 10**400]],
+}
+#: Every place that takes an array, as a function of a (2, 2) array.
+ARRAYS = {
+    "x": lambda a: dmft.Dataset(a, [1.0, 2.0]),
+    "y": lambda a: dmft.Dataset(np.eye(2), a),
+    "test_x": lambda a: dmft.Dataset(np.eye(2), [1.0, 2.0], test_x=a),
+    "test_y": lambda a: dmft.Dataset(np.eye(2), np.eye(2), np.eye(2), a),
+    "target_overlap": lambda a: dmft.GaussianData(target_overlap=a),
+    "noise_covariance": lambda a: dmft.GaussianData(noise_covariance=a),
+    "eigenvalues": lambda a: dmft.StructuredData(_first(a), [1.0, 1.0]),
+    "target_power": lambda a: dmft.StructuredData([1.0, 1.0], _first(a)),
+    "multiplicity": lambda a: dmft.StructuredData([1.0, 1.0], [1.0, 1.0], _first(a)),
+    "learning_rate": lambda a: GD(_first(a), 2),
+    "initial_function": lambda a: dmft.solve(dmft.ShallowNet("-1/2", "0"), SIGNS, GD(0.1, 2), initial_function=_first(a)),
+    "width_ratio": lambda a: dmft.DeepLinear(2, _first(a)),
+    "q_eta": lambda a: dmft.limits.shallow(rates="layer-wise").classify("-1/2", _first(a)),
+    "b": lambda a: dmft.ABC((0, 0), _first(a), (0, 0)),
+    "classes": lambda a: dmft.datasets.digits(_first(a)),
+    "widths": lambda a: dmft.coordinate_check(dmft.DeepNet(2), SIGNS, GD(0.1, 2), widths=_first(a)),
+    "preactivation_times": lambda a: dmft.solve(dmft.MLP(1), SIGNS, GD(0.1, 2), preactivation_times=_first(a)),
+    "kernel_times": lambda a: dmft.simulate(dmft.MLP(1), SIGNS, GD(0.1, 2), width=8, track="kernels", kernel_times=_first(a)),
+}
+SIGNS = dmft.Dataset(np.eye(2), [1.0, -1.0])
+
+
+def _first(values):
+    """The row with the masked entry, or what else stands for one-dimensional values."""
+    return values[1] if isinstance(values, (np.ndarray, list)) else values
+
+
+#: Exact exponents may be text, or integers of any size.
+EXACT = [(name, kind) for name in ("q_eta", "b") for kind in ("text", "an integer beyond doubles")]
+
+
+@pytest.mark.parametrize(("name", "kind"), [(name, kind) for name in ARRAYS for kind in NO_NUMBERS if (name, kind) not in EXACT])
+def test_arrays_are_of_real_numbers(name, kind):
+    with pytest.raises((TypeError, ValueError), match=rf"^{name}(\[\d\])? must [^\n]*$"):
+        ARRAYS[name](NO_NUMBERS[kind])
+
+
+def test_arrays_of_other_libraries_and_exact_numbers_are_taken():
+    from fractions import Fraction
+
+    class Tensor:
+        def __array__(self, dtype=None, copy=None):
+            return np.array([[1.0, 2.0], [3.0, 4.0]], dtype=np.float32)
+
+    assert np.array_equal(dmft.Dataset(Tensor(), [1, 2]).x, [[1.0, 2.0], [3.0, 4.0]])
+    assert np.array_equal(dmft.Dataset(np.eye(2), [Fraction(1, 2), 2**70]).y, [0.5, 2.0**70])
+    assert np.array_equal(dmft.Dataset(np.ma.array(np.eye(2)), [1, 2]).x, np.eye(2))
+
+
+def _looped():
+    loop = [1.0]
+    loop.append(loop)
+    return loop
+
+
+#: Values that used to end in errors from within, or in none: the call, and the argument.
+HOSTILE = {
+    "integer beyond doubles": (lambda: dmft.MLP(1, richness=10**400), "richness"),
+    "integer beyond text": (lambda: dmft.MLP(10**5000), "depth"),
+    "steps beyond arrays": (lambda: GD(0.1, 10**400), "steps"),
+    "array for a name": (lambda: dmft.limits.shallow(np.array(["mse", "hinge"])), "loss"),
+    "list for a name": (lambda: dmft.parameterization(["mup"], 2), "name"),
+    "list for a flag": (lambda: dmft.limits.deep(1, bounded_increments=np.ones(2)), "bounded_increments"),
+    "type of a dictionary": (lambda: dmft.specification.from_dict({"type": ["MLP"]}), "type"),
+    "no dictionary": (lambda: dmft.specification.from_dict([1]), "dictionary"),
+    "dictionary without depth": (lambda: dmft.specification.from_dict({"type": "MLP"}), "MLP needs depth"),
+    "a list in itself": (lambda: dmft.Dataset(_looped(), [1.0, 2.0]), "x"),
+    "huge exponent": (lambda: dmft.ShallowNet("1e10000000", "0"), "q_sigma"),
+    "huge fraction": (lambda: dmft.limits.shallow().classify("1/" + "9" * 10**5, "0"), "q_sigma"),
+    "duration for steps": (lambda: GD(0.1, np.timedelta64(3, "D")), "steps"),
+    "duration for a rate": (lambda: GD(np.timedelta64(3, "D"), 3), "learning_rate"),
+    "endless ratios": (lambda: dmft.DeepLinear(2, __import__("itertools").count(1)), "width_ratio"),
+    "depth without end": (lambda: dmft.DeepLinear(10**9), "depth"),
+    "depth of a derivation": (lambda: dmft.parameterization("mup", 10**6), "depth"),
+    "depth of limits": (lambda: dmft.limits.deep(50), "depth"),
+    "outputs without end": (lambda: dmft.DeepNet(2, outputs=10**9), "outputs"),
+    "callable of endless steps": (lambda: GD(lambda step: 0.1, 10**9), "learning_rate"),
+    "callable that raises": (lambda: GD(lambda step: {}["rate"], 3), "learning_rate"),
+    "steps beyond memory": (lambda: dmft.solve(dmft.MLP(1), SIGNS, GD(0.1, 10**12)), "memory_limit"),
+    "samples beyond memory": (lambda: dmft.solve(dmft.MLP(1), SIGNS, GD(0.1, 2), samples=2**60), "memory_limit"),
+    "error without end": (lambda: dmft.solve(dmft.MLP(1), SIGNS, GD(0.1, 2), mc_error=1e-12), "mc_error"),
+    "width beyond powers": (lambda: dmft.solve(dmft.ShallowNet("-40", "40"), SIGNS, GD(0.1, 2), width=10**100), "width"),
+    "richness below squares": (lambda: dmft.DeepLinear(2, richness=1e-150), "richness"),
+    "inputs beyond squares": (lambda: dmft.Dataset(1e155 * np.eye(2), [1.0, 2.0]), "x"),
+    "inputs below squares": (lambda: dmft.Dataset(1e-160 * np.eye(2), [1.0, 2.0]), "x"),
+    "labels beyond squares": (lambda: dmft.Dataset(np.eye(2), [1e160, 2.0]), "y"),
+    "variances beyond squares": (lambda: dmft.StructuredData.from_dataset(1e40 * np.eye(2), [1.0, 2.0]), "x"),
+    "box": (lambda: dmft.parameterizations.stable_cut(2, box=0.1), "box"),
+    "no axes": (lambda: dmft.plot.phase_diagram(dmft.limits.shallow(), ax=3), "ax"),
+    "no limits": (lambda: dmft.plot.phase_diagram(3), "lim"),
+    "null in a path": (lambda: dmft.problem.read("a\0b"), "path"),
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_hostile_values_end_in_one_line_that_names_the_argument(name):
+    call, argument = HOSTILE[name]
+    with pytest.raises((TypeError, ValueError), match=rf"^{argument}\b[^\n]*$") as raised:
+        call()
+    assert len(str(raised.value)) < 700
 
 
 @pytest.mark.parametrize("name", CONSTRUCTORS)

@@ -93,6 +93,16 @@ def test_equals_the_reference_with_a_compressed_past(name, twin, compressing):
     assert_equal(found, twin(name), 70, p.outputs, 1e-10)
 
 
+def test_how_many_rows_are_computed_at_a_stretch_changes_nothing(compressing, monkeypatch):
+    monkeypatch.setattr(causal_linear, "BLOCK_ROWS", 8)
+    p = problem("all together", 69)
+    expected = run(p)[0]
+    monkeypatch.setattr(causal_linear, "_SECONDS", 0.0)
+    assert [done for _, done, _ in causal_linear.march(p)] == list(range(8, 71))
+    for a, b in zip(run(p)[0], expected):
+        np.testing.assert_array_equal(a, b)
+
+
 def test_long_marches_compress_by_themselves(monkeypatch):
     p = problem("two layers, rich", low_rank_history._SHORTEST + 9)
     found, state, _, _ = run(p)

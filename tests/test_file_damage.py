@@ -158,6 +158,7 @@ def test_edited_attributes_are_refused(stored, attributes):
 # ---- mutants
 
 
+@pytest.mark.slow
 def test_mutants_of_all_kinds_of_files(tmp_path):
     counts, failures = mutants_of_files.survey(tmp_path, seed=2, count=200)
     assert failures == []

@@ -322,7 +322,7 @@ NET, DATA = dmft.DeepNet(2), problem()
         ((NET, DATA, dmft.GradientDescent(0.1, 2, momentum=0.9)), {}, ValueError, "momentum must be 0 for a DeepNet"),
         ((NET, DATA, dmft.GradientDescent(0.1, 2, weight_decay=0.1)), {}, ValueError, "weight_decay must be 0 for a DeepNet"),
         ((NET, DATA, RUN), {"width": 0}, ValueError, "width must be an integer >= 1"),
-        ((NET, DATA, RUN), {"width": 10**7}, ValueError, "width = 10000000 with 1 worker"),
+        ((NET, DATA, RUN), {"width": 10**7}, ValueError, r"width = 10000000, seeds = 1 and workers = 1 need about .* GiB"),
         ((NET, DATA, RUN), {"loss": "l1"}, ValueError, "loss must be one of"),
         ((NET, DATA, RUN), {"loss": "softmax"}, ValueError, "loss='softmax' needs a network with outputs >= 2"),
         ((NET, DATA, RUN), {"track": "kernels"}, ValueError, "track must be one of None, 'coordinates'"),

@@ -163,17 +163,34 @@ def test_logarithmic_axes_have_two_labels_or_more(ends):
         np.testing.assert_allclose([float(text) for text in shown], [place for place in places if ends[0] <= place <= ends[1]])
 
 
-def test_zscores_draws_both_losses(trajectory, ensemble):
+def test_zscores_draws_both_losses_and_the_limit(trajectory, ensemble):
     verdict = dmft.compare(trajectory, ensemble)
     ax = dmft.plot.zscores(verdict)
-    np.testing.assert_array_equal(line(ax, "test").get_ydata(), verdict.zscores)
-    np.testing.assert_array_equal(line(ax, "train").get_ydata(), verdict.train_zscores)
+    np.testing.assert_array_equal(line(ax, "test loss").get_ydata(), verdict.zscores)
+    np.testing.assert_array_equal(line(ax, "train loss").get_ydata(), verdict.train_zscores)
+    limit = max(row.critical for row in verdict.table if row.decides)
+    assert np.nanmax(line(ax, "differs beyond").get_ydata()) == limit == -np.nanmin(line(ax, "differs beyond").get_ydata())
+    assert ax.get_ylim()[1] > limit
 
 
 def test_zscores_of_functions(evolution):
     verdict = dmft.compare(evolution, dmft.simulate(*EVOLUTION, width=50, seeds=3, progress=False), progress=False)
     ax = dmft.plot.zscores(verdict)
-    np.testing.assert_array_equal(line(ax, "function at all points").get_ydata(), verdict.zscores)
+    np.testing.assert_array_equal(line(ax, "function, amplitude").get_ydata(), verdict.zscores)
+
+
+def test_deviations_draw_every_row_of_the_table(evolution):
+    networks = dmft.simulate(*EVOLUTION, width=50, seeds=3, track="kernels", progress=False)
+    verdict = dmft.compare(evolution, networks, progress=False)
+    figure = dmft.plot.agreement(verdict)
+    ax = figure.axes[1]
+    assert [label.get_text() for label in ax.get_yticklabels()] == [row.name for row in verdict.table]
+    assert [label.get_fontweight() == "bold" for label in ax.get_yticklabels()] == [row.decides for row in verdict.table]
+    points = [container.lines[0].get_xdata()[0] for container in ax.containers if hasattr(container, "has_xerr")]
+    np.testing.assert_allclose(points, [100 * row.deviation for row in verdict.table])
+    bands = [bar.get_width() / 200 for bar in ax.patches]
+    np.testing.assert_allclose(bands, [getattr(row, name) for name in ("detectable", "bias") for row in verdict.table])
+    assert verdict.outcome in figure.get_suptitle()
 
 
 def test_overview_holds_losses_and_all_maps(trajectory, tmp_path):
@@ -293,7 +310,7 @@ def test_overview_of_a_function(function, without_loss):
 
 
 def test_functions_that_diverge_are_drawn():
-    problem = dmft.ShallowNet.ntk(), DIGITS, dmft.GradientDescent(1e200, steps=6)
+    problem = dmft.ShallowNet.ntk(), DIGITS, dmft.GradientDescent(1e40, steps=6)
     trajectory = dmft.solve(*problem, loss="mse", track="kernels", progress=False)
     assert trajectory.status is dmft.Status.DIVERGED
     figure = dmft.plot.overview(trajectory)

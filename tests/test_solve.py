@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 import dmft
 import systems
-from solvers import causal_linear, low_rank_history
+from solvers import causal_linear, fixed_point, reference
 
 GD, SGD, BATCHES = dmft.GradientDescent, dmft.OnlineSGD, dmft.MinibatchSGD
 LAZY = dict(width_ratio=math.inf, parameterization="ntk")
@@ -344,7 +344,9 @@ def interrupted(monkeypatch):
 
 
 def test_interruption_keeps_the_finished_rows(interrupted, tmp_path):
-    trajectory = solve(*MARCHED, out=tmp_path / "run.h5")
+    with pytest.raises(dmft.Interrupted, match="128 of 200 rows are solved, in .*run.h5; dmft.resume goes on") as stop:
+        solve(*MARCHED, out=tmp_path / "run.h5")
+    trajectory = stop.value.result
     assert trajectory.status is dmft.Status.INTERRUPTED and trajectory.finished == 128 == len(trajectory.times)
     assert "dmft.resume" in str(trajectory) and "128 of 200 rows" in str(trajectory)
     interrupted()
@@ -362,19 +364,30 @@ def test_interruption_keeps_the_finished_rows(interrupted, tmp_path):
         np.testing.assert_allclose(np.tril(resumed.kernels[name]), np.tril(values), rtol=0, atol=1e-12 * np.abs(values).max(), err_msg=name)
 
 
-def test_interruption_before_the_first_block_is_passed_on(monkeypatch):
-    def interrupt(*arguments):
+def test_interruption_ends_loops_over_solves(interrupted):
+    with pytest.raises(KeyboardInterrupt, match="128 of 200 rows are solved; they are the result") as stop:
+        for _ in range(3):
+            solve(*MARCHED)
+    assert stop.type is dmft.Interrupted and stop.value.result.finished == 128
+
+
+@pytest.mark.parametrize("method", ["causal", "fixed-point", "reference"])
+def test_interruption_before_any_row_has_no_result(method, monkeypatch):
+    def interrupt(*arguments, **options):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(causal_linear, "_march_rows", interrupt)
-    with pytest.raises(KeyboardInterrupt):
-        solve(*MARCHED)
+    monkeypatch.setattr(fixed_point, "solve", interrupt)
+    monkeypatch.setattr(reference, "march", interrupt)
+    with pytest.raises(dmft.Interrupted, match="no row was finished") as stop:
+        solve(*MARCHED, method=method)
+    assert stop.value.result is None
 
 
 DIVERGENT = {
     "rich": (dmft.DeepLinear(2), dmft.GaussianData(1.5, 0.3), GD(0.6, 100)),
     "lazy": (dmft.DeepLinear(2, **LAZY), POPULATION, GD(0.7, 100)),
-    "at once": (dmft.DeepLinear(1), POPULATION, GD(1e200, 100)),
+    "at once": (dmft.DeepLinear(1), POPULATION, GD(1e50, 100)),
     "two outputs, online": (dmft.DeepLinear(2, outputs=2), POPULATION, SGD(0.6, 100)),
     "momentum": (dmft.DeepLinear(3), POPULATION, GD(0.3, 100, momentum=0.9)),
 }

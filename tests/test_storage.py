@@ -11,6 +11,7 @@ import socket
 import subprocess
 import sys
 import threading
+import warnings
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -186,7 +187,9 @@ def test_datasets_are_described_and_the_upper_triangle_takes_no_space(whole, tmp
 def test_resume_equals_one_longer_solve(name, whole, tmp_path):
     path, problem = tmp_path / "run.h5", PROBLEMS[name]
     solve(with_steps(problem, FIRST_STEPS[name]), out=path)
-    resumed = dmft.resume(path, steps=problem[2].steps, progress=False)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", dmft.RestartWarning)
+        resumed = dmft.resume(path, steps=problem[2].steps, progress=False)
     assert_close(resumed, whole[name])
     assert_same(dmft.load(path), resumed)
     assert os.listdir(tmp_path) == ["run.h5"]
@@ -209,7 +212,9 @@ def test_interrupted_solve_is_kept_and_resumable(whole, tmp_path, monkeypatch):
     path = tmp_path / "run.h5"
     with monkeypatch.context() as patch:
         interrupt_after(patch, 2)
-        stopped = solve(PROBLEMS["compressed"], out=path)
+        with pytest.raises(dmft.Interrupted) as stop:
+            solve(PROBLEMS["compressed"], out=path)
+    stopped = stop.value.result
     assert stopped.status is dmft.Status.INTERRUPTED and 0 < stopped.finished < 421
     assert_same(dmft.load(path), stopped)
     assert_close(dmft.resume(path, steps=420, progress=False), whole["compressed"])
@@ -219,7 +224,9 @@ def test_interrupted_solve_may_end_where_it_stopped(tmp_path, monkeypatch):
     path = tmp_path / "run.h5"
     with monkeypatch.context() as patch:
         interrupt_after(patch, 1)
-        stopped = solve(PROBLEMS["compressed"], out=path)
+        with pytest.raises(dmft.Interrupted) as stop:
+            solve(PROBLEMS["compressed"], out=path)
+    stopped = stop.value.result
     shorter = dmft.resume(path, steps=stopped.finished - 1, progress=False)
     assert shorter.status is dmft.Status.COMPLETED and np.array_equal(shorter.test_loss, stopped.test_loss)
     assert_same(dmft.load(path), shorter)
@@ -232,9 +239,11 @@ def test_interruption_before_any_row_leaves_the_file_as_it_was(whole, tmp_path, 
     whole["plain"].save(path)
     content = path.read_bytes()
     interrupt_after(monkeypatch, 0)
-    for call in (lambda: dmft.resume(path, steps=200, progress=False), lambda: solve(PROBLEMS["modes"], out=path, overwrite=True)):
-        with pytest.raises(KeyboardInterrupt):
+    calls = (lambda: dmft.resume(path, steps=200, progress=False), True), (lambda: solve(PROBLEMS["modes"], out=path, overwrite=True), False)
+    for call, result in calls:
+        with pytest.raises(dmft.Interrupted) as stop:
             call()
+        assert (stop.value.result is not None) == result
         assert path.read_bytes() == content and os.listdir(tmp_path) == ["run.h5"]
 
 
@@ -263,6 +272,7 @@ def kill(process):
     process.stdout.close()
 
 
+@pytest.mark.slow
 def test_kill_at_any_moment_leaves_a_file_that_loads_and_resumes(tmp_path):
     states, failures = storm_of_kills.storm(tmp_path, 8, seed=3)
     assert failures == [] and states["interrupted"] > 0

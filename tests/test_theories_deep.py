@@ -354,7 +354,8 @@ def test_stored_and_resumed(tmp_path):
     traj = dmft.solve(net, softmax_data(), run, loss="softmax", samples=4096, progress=False, out=tmp_path / "run.h5")
     again = dmft.load(tmp_path / "run.h5")
     assert np.array_equal(again.function, traj.function) and again.report["limit"] == traj.report["limit"]
-    longer = dmft.resume(tmp_path / "run.h5", steps=5, progress=False)
+    with pytest.warns(dmft.RestartWarning):
+        longer = dmft.resume(tmp_path / "run.h5", steps=5, progress=False)
     assert np.array_equal(longer.function[:4], traj.function) and longer.finished == 6
 
 

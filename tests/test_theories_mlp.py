@@ -235,7 +235,9 @@ def test_interrupted_search_keeps_the_last_complete_solve(monkeypatch):
         return complete(*arguments)
 
     monkeypatch.setattr(kernel_sampled, "trajectories", interrupted)
-    solved = solve(net, mc_error=1e-6, track=None)
+    with pytest.raises(dmft.Interrupted) as stop:
+        solve(net, mc_error=1e-6, track=None)
+    solved = stop.value.result
     assert solved.status is Status.COMPLETED and "interrupted before the requested 1.0e-06" in solved.report["accuracy"]
     assert solved.options["samples"] > 1024
 
@@ -302,7 +304,8 @@ def test_files_and_resume(net, data, options, tmp_path, monkeypatch):
     longer = dataclasses.replace(RUN, steps=11)
     whole = solve(net, data, longer, **options)
     monkeypatch.setattr(kernel_rows, "BLOCK_SECONDS", 0.0)
-    resumed = dmft.resume(path, steps=11, progress=False)
+    with pytest.warns(dmft.RestartWarning, match="run.h5 holds the results of its 9 rows, not the state of the march"):
+        resumed = dmft.resume(path, steps=11, progress=False)
     for trajectory in (resumed, dmft.load(path)):
         for name, array in whole.arrays().items():
             np.testing.assert_array_equal(trajectory.arrays()[name], array)
@@ -332,7 +335,8 @@ def test_interrupted_files_hold_the_rows_done(tmp_path, monkeypatch):
     block.save(tmp_path / "run.h5")
     loaded = dmft.load(tmp_path / "run.h5")
     assert loaded.status is Status.INTERRUPTED and loaded.feature_kernel(2).shape == (4, 4, 4, 4)
-    resumed = dmft.resume(tmp_path / "run.h5", steps=8, progress=False)
+    with pytest.warns(dmft.RestartWarning):
+        resumed = dmft.resume(tmp_path / "run.h5", steps=8, progress=False)
     np.testing.assert_array_equal(resumed.feature_kernel(2), solve(dmft.MLP(2, "tanh"), samples=256).feature_kernel(2))
 
 
@@ -386,7 +390,8 @@ def test_own_activation_in_files(tmp_path):
             go_on()
     with pytest.raises(ValueError, match="name that the file holds, 'swish'; got 'other'"):
         dmft.resume(path, steps=10, activation=swish("other"), progress=False)
-    resumed = dmft.resume(path, steps=10, activation=swish(), progress=False)
+    with pytest.warns(dmft.RestartWarning):
+        resumed = dmft.resume(path, steps=10, activation=swish(), progress=False)
     np.testing.assert_array_equal(resumed.function, solve(net, run=dmft.GradientDescent(0.6, 10), samples=256).function)
     solve(dmft.MLP(1), samples=256, out=path)
     with pytest.raises(ValueError, match="activation must not be given here"):

@@ -355,7 +355,8 @@ def test_files_and_resume(name, tmp_path):
     for key, array in solved.arrays().items():
         np.testing.assert_array_equal(loaded.arrays()[key], array)
     assert loaded.network.q_sigma == Fraction(CLASSES[name][0])
-    longer = dmft.resume(path, steps=STEPS + 5, progress=False)
+    with pytest.warns(dmft.RestartWarning):
+        longer = dmft.resume(path, steps=STEPS + 5, progress=False)
     whole = solve(net_of(name), run=dmft.GradientDescent(RATE, STEPS + 5), samples=2**9, track="kernels")
     np.testing.assert_array_equal(longer.function, whole.function)
     np.testing.assert_array_equal(dmft.load(path).tangent_grams, whole.tangent_grams)
@@ -423,7 +424,7 @@ BAD = {
         "y must be -1 or \\+1 for loss='logistic'",
     ),
     "samples": (lambda: solve(net_of("M2"), samples=10), ValueError, "samples must be an integer >= 16"),
-    "F0": (lambda: solve(net_of("N2"), initial_function=np.zeros(3)), ValueError, r"initial_function must have shape \(30,\)"),
+    "F0": (lambda: solve(net_of("N2"), initial_function=np.zeros(3)), ValueError, r"initial_function must be an array of shape \(30,\)"),
     "homogeneous": (lambda: solve(dmft.ShallowNet("-2", (1, 3), activation="tanh")), ValueError, r"must be homogeneous.* limit M\[aw\*\]2"),
     "pair": (lambda: dmft.ShallowNet("-1", (1, 2, 3)), ValueError, "q_eta must be one exponent or a pair"),
     "width": (lambda: solve(net_of("N2"), width=0), ValueError, "width must be an integer >= 1"),

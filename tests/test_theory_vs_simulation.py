@@ -167,7 +167,7 @@ def test_losses_agree_at_all_times(name):
         assert np.all(loss.standard_error < 0.02 * loss.mean)
         assert abs(loss.mean_bias[0]) < 1, f"bias {loss.mean_bias} in standard errors"
         assert np.abs(loss.zscores).max() < THRESHOLD
-    assert result.agrees, str(result)
+    assert result.outcome != "differs", str(result)
 
 
 @pytest.mark.slow

@@ -8,6 +8,7 @@ from scipy import stats
 
 import dmft
 from dmft.ensemble import FunctionEnsemble
+from dmft.width_powers import fitted
 
 rng = np.random.default_rng(0)
 INPUTS = rng.standard_normal((8, 4))
@@ -54,7 +55,7 @@ def test_networks_follow_the_derived_exponents():
     for name in ("initial logits", "change of logits", "tangent kernel", "relative kernel change"):
         assert abs(result[name].z) < 3 and result[name].standard_error < 0.15
     assert result["initial logits"].predicted == -0.25 and result["relative kernel change"].predicted == -1.0
-    assert result["tangent kernel"].verdict == "agrees" and result["tangent kernel"].standard_error < 0.02
+    assert result["tangent kernel"].outcome == "agrees" and result["tangent kernel"].standard_error < 0.02
 
 
 def test_other_exponents_are_told_apart():
@@ -65,7 +66,7 @@ def test_other_exponents_are_told_apart():
     growth = [w / 128 for w in WIDTHS]
     mislabelled = [replace(e, network=stated, tangent_grams=e.tangent_grams * g**-0.25) for e, g in zip(ensembles, growth)]
     wrong = dmft.width_exponents(stated, DATA, RUN, ensembles=mislabelled, quantities=["tangent kernel"])
-    assert not wrong.agrees and wrong["tangent kernel"].verdict == "DIFFERS" and wrong["tangent kernel"].z < -5
+    assert wrong.outcome == wrong["tangent kernel"].outcome == "differs" and wrong["tangent kernel"].z < -5
     assert wrong["tangent kernel"].fitted == pytest.approx(0.0, abs=0.05)
 
 
@@ -75,45 +76,68 @@ def test_slopes_are_those_of_mean_logarithms():
     result = dmft.width_exponents(net, DATA, RUN, ensembles=ensembles[::-1])
     logits = result["initial logits"]
     means = [np.log(np.abs(e.initial_function[:, 0])).mean() for e in ensembles]
-    assert logits.fitted == pytest.approx(np.polyfit(np.log(WIDTHS), means, 1)[0])
+    assert logits.plain == pytest.approx(np.polyfit(np.log(WIDTHS), means, 1)[0])
     assert logits.local == pytest.approx((means[-1] - means[-2]) / np.log(2))
-    assert logits.upper == pytest.approx(np.polyfit(np.log(WIDTHS[-3:]), means[-3:], 1)[0])
     np.testing.assert_allclose(logits.values, np.exp(means))
     assert result["change of logits"].fitted == pytest.approx(logits.fitted)
-    assert result["relative kernel change"].fitted == pytest.approx(-0.5, abs=0.02)
+    assert result["relative kernel change"].plain == pytest.approx(-0.5, abs=0.02)
+
+
+def test_a_ridge_is_a_measurement_of_the_correction():
+    """Weighted least squares with the row k = 0 +- `correction`, the data of equal errors."""
+    widths, random = np.array(WIDTHS), np.random.default_rng(4)
+    sizes = list(np.exp(0.3 * random.standard_normal((5, 8))) * widths[:, None] ** -0.5)
+    means, error = np.log(sizes).mean(axis=1), np.sqrt(np.mean(np.log(sizes).var(axis=1, ddof=1)) / 8)
+    rows = np.vstack((np.column_stack((np.log(widths), np.ones(5), widths**-0.5)) / error, [0, 0, 1 / 3.0]))
+    expected = np.linalg.lstsq(rows, np.append(means / error, 0.0))[0]
+    fit, plain = fitted(sizes, widths, {0.5: 3.0}), fitted(sizes, widths, {})
+    assert fit.slope == pytest.approx(expected[0]) and fit.plain == pytest.approx(plain.slope)
+    assert fit.error == pytest.approx(np.sqrt(np.linalg.inv(rows.T @ rows)[0, 0]), rel=0.2)
+    assert plain.unknown == pytest.approx(0.0, abs=1e-12) and fit.unknown > plain.spread_error
 
 
 def test_error_bars_are_honest():
-    """z of the right exponent over many synthetic fits, of a quantity that varies by a factor from seed to seed."""
+    """p of the right exponent over many synthetic fits without correction, of a quantity that varies by a factor from seed to seed."""
     net, random = dmft.ShallowNet.ntk(), np.random.default_rng(1)
-    z = []
+    results = []
     for _ in range(200):
         ensembles = [synthetic(net, w, 0.0, 4, 1.0, random) for w in (128, 512, 2048)]
-        z.append(dmft.width_exponents(net, DATA, RUN, ensembles=ensembles, quantities=["initial logits"])["initial logits"].z)
-    assert stats.kstest(z, "norm").pvalue > 0.001 and np.max(np.abs(z)) < 4
+        results.append(dmft.width_exponents(net, DATA, RUN, ensembles=ensembles, quantities=["initial logits"]).exponents[0])
+    p = np.array([r.typical.p for r in results])
+    assert stats.kstest(p, "uniform").pvalue > 0.001 and not any(r.outcome == "differs" for r in results)
 
 
-def verdict_of(values, spread=0.01):
-    """Verdict on a kernel of these sizes at five widths, where no power is derived."""
+def outcome_of(values, spread=0.01):
+    """Of a kernel of these sizes at five widths, where no power is derived."""
     net, random = dmft.ShallowNet.ntk(), np.random.default_rng(2)
     ensembles = [synthetic(net, w, 0.0, spread=0.0) for w in WIDTHS]
     noise = np.exp(spread * random.standard_normal((5, 8, 1, 1, 1)))
     ensembles = [replace(e, tangent_grams=np.ones((8, 4, 8, 8)) * v * n) for e, v, n in zip(ensembles, values, noise)]
-    return dmft.width_exponents(net, DATA, RUN, ensembles=ensembles, quantities=["tangent kernel"])["tangent kernel"].verdict
+    return dmft.width_exponents(net, DATA, RUN, ensembles=ensembles, quantities=["tangent kernel"])["tangent kernel"].outcome
 
 
-def test_verdicts():
+def test_outcomes():
     widths = np.array(WIDTHS, dtype=float)
-    assert verdict_of(np.ones(5)) == "agrees"
-    assert verdict_of(np.ones(5), spread=1.0) == "unresolved"
-    assert verdict_of(1 + 100 / widths) == "approaches"
-    assert verdict_of(widths**0.2) == "DIFFERS"
-    assert verdict_of(widths ** np.array([0.0, 0.0, 0.02, 0.05, 0.1])) == "DIFFERS"
+    assert outcome_of(np.ones(5)) == "agrees"
+    assert outcome_of(np.ones(5), spread=1.0) == "cannot tell"
+    assert outcome_of(np.exp(8 * widths**-0.5)) == "agrees"
+    assert [outcome_of((1 + 1000 / widths) ** 0.5, spread) for spread in (0.01, 0.05)] == ["agrees", "cannot tell"]
+    assert outcome_of(widths**0.25) == outcome_of(widths**-0.25) == "differs"
+
+
+def test_a_large_correction_is_no_difference():
+    """Mean field after few steps: logits are mostly the initial function, which falls as d^-1/2, up to thousands of neurons."""
+    data = dmft.datasets.binary_digits((3, 8), samples=16)
+    problem = dmft.ShallowNet.mean_field(), data, dmft.GradientDescent(1.0, 4)
+    result = dmft.width_exponents(*problem, widths=(64, 128, 256, 512), quantities=["logits", "change of logits"], progress=False)
+    logits = result["logits"]
+    assert logits.predicted == 0.0 and logits.plain < -0.3 and logits.typical.differs
+    assert logits.outcome == result.outcome == "cannot tell" and result["change of logits"].outcome != "differs"
 
 
 def test_the_table_names_what_is_compared():
     text = str(fit(dmft.ShallowNet.ntk(), (64, 128), seeds=2, quantities=["logits", "tangent kernel"], step=1))
-    for part in ("class N2\n  d = 64, 128; 2 seeds; step 1", "derived", "fitted", "lower half", "upper", "last two", "tangent kernel"):
+    for part in ("class N2\n  d = 64, 128; 2 seeds; step 1", "derived", "fitted", "large k", "seen from", "last two", "tangent kernel"):
         assert part in text
     assert "initial logits" not in text and max(map(len, text.splitlines())) <= 80
 
@@ -136,6 +160,7 @@ def test_seeds_of_different_widths_are_independent_and_reproducible():
         ({"step": 0}, ValueError, "step must be an integer >= 1"),
         ({"quantities": ["kernel"]}, ValueError, r"quantities\[0\] must be one of 'initial logits'"),
         ({"quantities": "logits"}, ValueError, "quantities must be a non-empty sequence"),
+        ({"level": 0.5}, ValueError, "level must be a number between 0 and 0.5; got 0.5"),
         ({"loss": "hinged"}, ValueError, "loss must be one of"),
     ],
 )

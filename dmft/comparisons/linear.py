@@ -1,4 +1,8 @@
-"""Deep linear networks against their theory: z-scores over time, finite-size bias, and a verdict that says how it was reached.
+"""Deep linear networks against their theory: both losses, their finite-size bias, and a verdict that says how it was reached.
+
+Rows (`rows`) are each loss at a third, two thirds and the end, relative to the theory or to 5% of its initial value where that is more,
+and its deviation along the theory's own change from the initial loss, at all times, relative to that change. The final losses decide
+whether there is power to say that theory and networks agree. Single networks fluctuate by D^-1/2, their mean deviates by 1 / D.
 
 What agreement to expect, and where finite networks approach the theory slowly: docs/theory/deep_linear.md, sections 7 and 9.
 """
@@ -7,24 +11,26 @@ import warnings
 from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy import stats
 
 from .. import checks
 from ..errors import EdgeOfStabilityWarning
+from ..interruption import keeping
+from ..result import Result
 from ..simulate import simulate
 from ..solve import solve
 from ..trajectory import Status
+from .judgement import Judgement
+from .rows import Row, decisive_times, divergence, judged, fit_weights, loss_scale, row
 
 NUMERICAL_FLOOR = 1e-13
-WORST_PRECISION = 0.1
 EDGE_FACTOR = 2.5
 EDGE_STEPS = 200
 EDGE_RISE = 1.4
 ROUNDING = 1e-10
 
 
-@dataclass(frozen=True, eq=False)
-class LossComparison:
+@dataclass(frozen=True, eq=False, repr=False)
+class LossComparison(Result):
     """One loss of the theory held against finite networks; arrays of shape (T,).
 
     Attributes
@@ -35,13 +41,10 @@ class LossComparison:
         Of `mean`, never taken below the rounding of the loss, 1e-13 of its initial value.
     zscores : ndarray
         (mean - theory) / standard error; zero where both have diverged, infinite where one has.
-    counted : ndarray of bool
-        Times that count in the verdict: those with a standard error of at most 10% of the mean (beyond, losses are log-normal over
-        seeds and the z-score says little), and those where only one side has diverged, unless the other follows.
     bias, bias_error : ndarray or None
-        slope / D at the compared size and its standard error, from the weighted fit mean = limit + slope / D to all sizes.
+        slope / D at the compared size and its standard error, from the fit mean = limit + slope / D to all sizes, weighted by seeds * D.
     mean_bias : tuple of two floats, or None
-        Average over counted times of bias / standard error, and its own standard error, in which correlated times are accounted for.
+        Average over finite times of bias / standard error, and its own standard error, in which correlated times are accounted for.
     extrapolated_zscores : ndarray or None
         (limit - theory) / standard error of the limit.
     """
@@ -50,7 +53,6 @@ class LossComparison:
     mean: np.ndarray
     standard_error: np.ndarray
     zscores: np.ndarray
-    counted: np.ndarray
     bias: np.ndarray | None = None
     bias_error: np.ndarray | None = None
     mean_bias: tuple[float, float] | None = None
@@ -62,23 +64,30 @@ class LossComparison:
         with np.errstate(divide="ignore", invalid="ignore"):
             return np.where(np.isinf(self.theory) & np.isinf(self.mean), 0.0, self.mean / self.theory - 1)
 
-    @property
-    def deciding_zscores(self):
-        """The z-scores that make the verdict: those of the limit of infinite D where several sizes are known."""
-        return self.zscores if self.extrapolated_zscores is None else self.extrapolated_zscores
+    def __str__(self):
+        used = np.isfinite(self.mean) & np.isfinite(self.theory)
+        if not used.any():
+            return "diverged at all times"
+        z, precision = self.zscores[used], self.standard_error[used] / np.abs(self.mean[used])
+        return (
+            f"z from {z.min():.2f} to {z.max():.2f} over time; standard error {np.median(precision):.1%} of the loss "
+            f"(worst {precision.max():.1%}); mean - theory at most {np.abs(self.relative_error[used]).max():.1%}"
+        )
 
 
-@dataclass(frozen=True, eq=False)
-class Verdict:
-    """Whether theory and simulation agree, and how that was found: print it.
+@dataclass(frozen=True, eq=False, repr=False)
+class Verdict(Judgement):
+    """Whether theory and networks agree, and how that was found: print it.
 
     Attributes
     ----------
+    table : tuple of Row
+        "test loss, t = 27", ..., "test loss, change", and the same of the training loss; see `dmft.comparisons.linear`.
     test, train : LossComparison
     ensembles : tuple of Ensemble
         The compared one first, then those that serve the finite-size bias.
-    threshold : float
-        Agreement means |z| below it.
+    level : float
+        Chance that a right theory differs in any row.
     near_edge : bool
         Whether the theory is unstable at 2.5 times the learning rate.
 
@@ -87,14 +96,15 @@ class Verdict:
     >>> problem = dmft.DeepLinear(depth=1), dmft.GaussianData(2.0), dmft.GradientDescent(0.1, 10)
     >>> networks = dmft.simulate(*problem, dim=100, seeds=8, progress=False)
     >>> verdict = dmft.compare(dmft.solve(*problem, progress=False), networks, progress=False)
-    >>> verdict.zscores.shape
-    (11,)
+    >>> verdict.outcome, verdict.zscores.shape
+    ('cannot tell', (11,))
     """
 
+    table: tuple[Row, ...]
     test: LossComparison
     train: LossComparison
     ensembles: tuple
-    threshold: float
+    level: float
     near_edge: bool
 
     @property
@@ -112,51 +122,24 @@ class Verdict:
         """(Mean over seeds - theory) / theory of the test loss, shape (T,)."""
         return self.test.relative_error
 
-    @property
-    def max_abs_z(self):
-        """Largest deciding |z| of both losses over the counted times; nan if no time counts."""
-        return self._worst()[0]
-
-    @property
-    def agrees(self):
-        """Whether `max_abs_z` is below the threshold."""
-        return self.max_abs_z < self.threshold
-
-    def _worst(self):
-        """Largest deciding |z|, the name of its loss and its time."""
-        candidates = [
-            (abs(float(loss.deciding_zscores[t])), name, int(self.ensembles[0].times[t]))
-            for name, loss in (("test loss", self.test), ("training loss", self.train))
-            for t in np.flatnonzero(loss.counted)
-        ]
-        return max(candidates, key=lambda c: c[0], default=(np.nan, None, None))
-
     def __str__(self):
         main = self.ensembles[0]
-        z, name, time = self._worst()
-        if name is None:
-            head = "Theory and simulation cannot be compared: no time is precise enough; take more seeds or a larger dim"
-        else:
-            where = f"at t = {time} ({name})" + (", extrapolated to infinite D" if len(self.ensembles) > 1 else "")
-            verdict = "agree" if self.agrees else "DISAGREE"
-            head = f"Theory and simulation {verdict}: max |z| = {z:.2f} {where}, threshold {self.threshold:g}"
-        chance = 2 * stats.t.sf(self.threshold, main.seeds - 1)
         lines = [
-            head,
+            self.headline(),
             f"  networks    {main.seeds} seeds, {main.sizes}; {main.inputs or 'Gaussian inputs'}",
-            f"  z           (mean over seeds - theory) / standard error; chance of |z| > {self.threshold:g} at one time: {chance:.1g}",
-            f"  test loss   {_summary(self.test)}",
-            f"  train loss  {_summary(self.train)}",
+            f"  test loss   {self.test}",
+            f"  train loss  {self.train}",
+            f"  bias        {self._bias_summary()}",
+            f"  stability   {self._stability_summary()}",
         ]
-        if len(self.ensembles) > 1:
-            lines.append(f"  bias        {self._bias_summary()}")
-        lines.append(f"  stability   {self._stability_summary()}")
-        return "\n".join(lines)
+        return "\n".join([*lines, "", *self.table_lines()])
 
     def _bias_summary(self):
+        if len(self.ensembles) == 1:
+            return "vanishes as 1/D, bounded by the spread of single networks; dims=[...] extrapolates it"
         dims = [str(e.dim) for e in self.ensembles]
         losses = {"test": self.test, "train": self.train}
-        sizes = [f"{loss.mean_bias[0]:.2f} +- {loss.mean_bias[1]:.2f} ({name})" for name, loss in losses.items()]
+        sizes = [f"{loss.mean_bias[0]:.2f} ± {loss.mean_bias[1]:.2f} ({name})" for name, loss in losses.items()]
         value, error = max((loss.mean_bias for loss in losses.values()), key=lambda bias: abs(bias[0]))
         if abs(value) < 1:
             judgement = "below the standard error"
@@ -164,11 +147,7 @@ class Verdict:
             judgement = "not resolved: take more seeds at the smaller sizes, or a still smaller size"
         else:
             judgement = "ABOVE the standard error"
-        raw = max(np.abs(loss.zscores[loss.counted]).max(initial=0.0) for loss in losses.values())
-        return (
-            f"1/D fit over D = {', '.join(dims)}: at D = {dims[0]} {', '.join(sizes)} standard errors on average over times, "
-            f"{judgement}; max |z| without extrapolation {raw:.2f}"
-        )
+        return f"removed by a 1/D fit over D = {', '.join(dims)}; at D = {dims[0]} {', '.join(sizes)} standard errors, {judgement}"
 
     def _stability_summary(self):
         networks = np.isinf(self.ensembles[0].test_loss)
@@ -182,15 +161,16 @@ class Verdict:
         return f"the theory is stable at {EDGE_FACTOR:g} times the learning rate"
 
 
-def compare(trajectory, ensembles, dims, threshold, progress, workers):
+def compare(trajectory, ensembles, dims, level, progress, workers):
     """The `Verdict` of checked arguments, as in `dmft.compare`."""
     dims = _checked_dims(dims, ensembles)
-    for dim in dims:
-        seeds = ensembles[0].seeds * max(1, round(ensembles[0].dim / dim))
-        stream = np.random.SeedSequence(dim, spawn_key=(1,))
-        problem = trajectory.network, trajectory.data, trajectory.training
-        ensembles.append(simulate(*problem, dim=dim, seeds=seeds, rng=stream, progress=progress, workers=workers))
-    edge = trajectory.status is not Status.DIVERGED and near_edge(trajectory.network, trajectory.data, trajectory.training)
+    with keeping(ensembles, "the ensembles by then, of all sizes, are the result of this exception; compare takes them as `ensemble`"):
+        for dim in dims:
+            seeds = ensembles[0].seeds * max(1, round(ensembles[0].dim / dim))
+            stream = np.random.SeedSequence(dim, spawn_key=(1,))
+            problem = trajectory.network, trajectory.data, trajectory.training
+            ensembles.append(simulate(*problem, dim=dim, seeds=seeds, rng=stream, progress=progress, workers=workers))
+        edge = trajectory.status is not Status.DIVERGED and near_edge(trajectory.network, trajectory.data, trajectory.training)
     if edge:
         warnings.warn(
             f"the theory is unstable at {EDGE_FACTOR:g} times this learning rate: so near the edge of stability finite networks approach "
@@ -198,8 +178,10 @@ def compare(trajectory, ensembles, dims, threshold, progress, workers):
             EdgeOfStabilityWarning,
             stacklevel=3,
         )
-    test, train = (_compare_loss(getattr(trajectory, name), ensembles, name) for name in ("test_loss", "train_loss"))
-    return Verdict(test, train, tuple(ensembles), threshold, edge)
+    weights = fit_weights([e.dim for e in ensembles], [e.seeds for e in ensembles], rate=1.0)
+    test, train = (_compare_loss(getattr(trajectory, name), ensembles, name, weights) for name in ("test_loss", "train_loss"))
+    rows = [r for name in ("test_loss", "train_loss") for r in _rows(getattr(trajectory, name), ensembles, name, weights[0])]
+    return Verdict(judged(rows, level), test, train, tuple(ensembles), level, edge)
 
 
 def near_edge(network, data, training):
@@ -234,56 +216,56 @@ def _checked_dims(dims, ensembles):
     return dims
 
 
-def _compare_loss(theory, ensembles, name):
+def _rows(theory, ensembles, name, weights):
+    """`Row`s of one loss."""
+    losses, label = [getattr(e, name) for e in ensembles], name.replace("_", " ")
+    networks_finite = np.all([np.isfinite(n).all(axis=0) for n in losses], axis=0)
+    finite = np.flatnonzero(np.isfinite(theory) & networks_finite)
+    for t in decisive_times(finite[-1]) if len(finite) else ():
+        scale = loss_scale(theory[t], theory[0])
+        size = max(abs(losses[0][:, t].mean()) / scale, ROUNDING)
+        samples = [(n[:, t] - theory[t]) / scale for n in losses]
+        spreads = [s.std(ddof=1) / size for s in samples]
+        yield row(f"{label}, t = {t}", samples, weights, fluctuation=spreads, size=size, decides=t == finite[-1])
+    change = theory[finite] - theory[finite[:1]]
+    if change @ change > ROUNDING * (theory[finite] @ theory[finite]):
+        residuals, square = [n[:, finite] - theory[finite] for n in losses], change @ change
+        fluctuation = [np.sqrt(r.var(axis=0, ddof=1).sum() / square) for r in residuals]
+        yield row(f"{label}, change", [r @ change / square for r in residuals], weights, fluctuation=fluctuation)
+    if _one_side_diverges(theory, losses[0]):
+        yield divergence(label)
+
+
+def _one_side_diverges(theory, networks):
+    """Whether, by the last step, only the theory or only networks have diverged; not those networks that follow it later, or before it."""
+    return bool(np.isinf(theory[-1]) != np.isinf(networks[:, -1]).any())
+
+
+def _compare_loss(theory, ensembles, name, weights):
     means = np.array([e.mean(name) for e in ensembles])
     errors = np.array([np.maximum(e.standard_error(name), NUMERICAL_FLOOR * abs(theory[0])) for e in ensembles])
     mean, error = means[0], errors[0]
     diverged = np.isinf([theory, mean])
-    both_finite, one_sided = ~diverged.any(axis=0), diverged[0] != diverged[1]
-    zscores = np.where(one_sided, np.inf, 0.0)
-    zscores[both_finite] = (mean[both_finite] - theory[both_finite]) / error[both_finite]
-    counted = np.where(both_finite, error <= WORST_PRECISION * np.abs(mean), one_sided & (not diverged[:, -1].all()))
-    comparison = LossComparison(theory, mean, error, zscores, counted)
-    return comparison if len(ensembles) == 1 else _extrapolate(comparison, ensembles, name, errors)
+    finite = ~diverged.any(axis=0)
+    zscores = np.where(diverged[0] != diverged[1], np.inf, 0.0)
+    zscores[finite] = (mean[finite] - theory[finite]) / error[finite]
+    comparison = LossComparison(theory, mean, error, zscores)
+    if len(ensembles) == 1:
+        return comparison
 
-
-def _extrapolate(comparison, ensembles, name, errors):
-    """The comparison with its finite-size bias; where a size has diverged bias and limit are not known."""
-    dims = np.array([e.dim for e in ensembles])
-    means = np.array([e.mean(name) for e in ensembles])
-    finite = np.isfinite(means).all(axis=0) & np.isfinite(comparison.theory)
-    bias, bias_error = np.full((2, len(finite)), np.nan)
-    limit, limit_error, bias[finite], bias_error[finite] = _fit(dims, means[:, finite], errors[:, finite])
-    zscores = comparison.zscores.copy()
-    zscores[finite] = (limit - comparison.theory[finite]) / limit_error
-
-    used = finite & comparison.counted
+    known = finite & np.isfinite(means).all(axis=0)  # where a size has diverged bias and limit are not known
+    limit, bias = np.full((2, 2, len(theory)), np.nan)
+    limit[:, known], bias[:, known] = _combined(weights, means[:, known], errors[:, known])
+    extrapolated = zscores.copy()
+    extrapolated[known] = (limit[0, known] - theory[known]) / limit[1, known]
     mean_bias = np.nan, np.nan
-    if used.any():
-        averages = [(getattr(e, name)[:, used] / comparison.standard_error[used]).mean(axis=1) for e in ensembles]
+    if known.any():
+        averages = [(getattr(e, name)[:, known] / error[known]).mean(axis=1) for e in ensembles]
         spread = [max(a.std(ddof=1) / np.sqrt(len(a)), NUMERICAL_FLOOR * abs(a.mean())) for a in averages]
-        mean_bias = tuple(map(float, _fit(dims, np.array([a.mean() for a in averages]), np.array(spread))[2:]))
-    return replace(comparison, bias=bias, bias_error=bias_error, mean_bias=mean_bias, extrapolated_zscores=zscores)
+        mean_bias = tuple(map(float, _combined(weights, np.array([a.mean() for a in averages]), np.array(spread))[1]))
+    return replace(comparison, bias=bias[0], bias_error=bias[1], mean_bias=mean_bias, extrapolated_zscores=extrapolated)
 
 
-def _fit(dims, means, errors):
-    """Weighted least squares mean = limit + slope / D over the first axis: limit, its error, slope / D at the first D, its error."""
-    x = (1.0 / dims).reshape(-1, *[1] * (means.ndim - 1))
-    weights = errors**-2.0
-    s0, s1, s2 = weights.sum(axis=0), (weights * x).sum(axis=0), (weights * x**2).sum(axis=0)
-    t0, t1 = (weights * means).sum(axis=0), (weights * x * means).sum(axis=0)
-    determinant = s0 * s2 - s1**2
-    bias, bias_error = (s0 * t1 - s1 * t0) / determinant / dims[0], np.sqrt(s0 / determinant) / dims[0]
-    return (s2 * t0 - s1 * t1) / determinant, np.sqrt(s2 / determinant), bias, bias_error
-
-
-def _summary(loss):
-    used = loss.counted & np.isfinite(loss.mean) & np.isfinite(loss.theory)
-    text = f"{loss.counted.sum()} of {len(loss.counted)} times counted"
-    if not used.any():
-        return text
-    z, precision = loss.deciding_zscores[used], loss.standard_error[used] / np.abs(loss.mean[used])
-    return (
-        f"{text}; z from {z.min():.2f} to {z.max():.2f}; standard error {np.median(precision):.1%} of the loss "
-        f"(worst {precision.max():.1%}); mean - theory at most {np.abs(loss.relative_error[used]).max():.1%}"
-    )
+def _combined(weights, means, errors):
+    """Limit and bias, each with its standard error, from means and errors at each size (first axis) and their `fit_weights`."""
+    return [(w @ means, np.sqrt(w**2 @ errors**2)) for w in weights]

@@ -9,10 +9,10 @@ from matplotlib.lines import Line2D
 import dmft
 
 from .. import plot
-from ..coordinate_check import fitted_power
 from ..curves import root_mean_square
 from ..parameterizations import stable_cut
 from ..plot.ticks import log_axis
+from ..width_powers import fitted
 from .stages import stages, takes
 
 _COLOURS = ("#000000", "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00")
@@ -210,8 +210,8 @@ def convergence(
 
 def _draw_fit(ax, widths, sizes, power, colour, marker, label):
     """As `_draw_power`, the label with the fitted power and its standard error."""
-    slope, error, _ = fitted_power(sizes, widths)
-    _draw_power(ax, widths, sizes, power, colour, marker, rf"{label}: ${slope:.2f} \pm {error:.2f}$")
+    fit = fitted(sizes, widths)
+    _draw_power(ax, widths, sizes, power, colour, marker, rf"{label}: ${fit.slope:.2f} \pm {fit.error:.2f}$")
 
 
 @takes(1)

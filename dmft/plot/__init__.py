@@ -1,7 +1,7 @@
 """Figures of trajectories, ensembles and verdicts. Functions draw into the axes they are given, or make a figure; none shows it."""
 
 from .coordinates import coordinates
-from .dynamics import kernels, loss, zscores
+from .dynamics import agreement, deviations, kernels, loss, zscores
 from .evolution import alignment
 from .functions import logits, predictions, tangent_kernel
 from .overviews import overview
@@ -11,8 +11,10 @@ from .style import STYLE
 
 __all__ = [
     "STYLE",
+    "agreement",
     "alignment",
     "coordinates",
+    "deviations",
     "kernels",
     "logits",
     "loss",

@@ -7,7 +7,7 @@ from .. import checks
 from ..coordinate_check import CoordinateCheck
 from ..curves import function_name
 from ..specification import check_type
-from .style import STYLE
+from .style import STYLE, axis
 from .ticks import log_axis
 
 _TITLES = {
@@ -58,7 +58,7 @@ def coordinates(check, ax=None, signal="change of h", step=None):
         raise ValueError(f"step must be one at which there is a {signal!r} to draw, of {', '.join(map(str, steps))}; got {step!r}")
     widths = np.array(check.widths)
     with plt.style.context(STYLE):
-        ax = plt.subplots()[1] if ax is None else ax
+        ax = axis(ax)
         colours = plt.get_cmap("viridis")(np.linspace(0.0, 0.85, check.network.depth))
         for row in rows:
             hidden = row.layer <= check.network.depth

@@ -5,18 +5,20 @@ import numpy as np
 
 from .. import checks
 from ..compare import FunctionVerdict, Verdict
+from ..comparisons.judgement import RESOLUTION
 from ..curves import losses, selection
 from ..ensemble import Ensemble
 from ..kernel_trajectory import KernelTrajectory
-from ..linear_trajectory import LAYERED, LinearTrajectory
+from ..linear_trajectory import CORRELATIONS, LAYERED, LinearTrajectory
 from ..specification import check_type
 from ..trajectory import Trajectory
 from . import evolution
 from .heat_maps import colour_scales, two_time_map
-from .style import BY_NAME, MARKERS, STYLE, TEST, TRAIN
+from .style import BY_NAME, MARKERS, STYLE, TEST, TRAIN, axis, several_axes
 from .ticks import log_axis
 
 _FAINT_SEEDS = 16
+_LIMIT = {"color": "0.3", "linestyle": (0, (4, 2)), "linewidth": 0.8, "label": "differs beyond"}
 
 
 def loss(trajectory=None, ensemble=None, ax=None, which=None):
@@ -55,10 +57,9 @@ def loss(trajectory=None, ensemble=None, ax=None, which=None):
             check_type(name, value, (kind,))
     names = [losses(result) for result in (trajectory, ensemble) if result is not None]
     if which is None:
-        which = [name for name in BY_NAME if all(name in known for known in names)]
-    which = (which,) if isinstance(which, str) else tuple(which)
-    for name in which:
-        checks.choice("which", name, tuple(BY_NAME))
+        which = tuple(name for name in BY_NAME if all(name in known for known in names))
+    else:
+        which = checks.names("which", which, tuple(BY_NAME))
     if not which or any(name not in known for known in names for name in which):
         raise ValueError(
             f"which must name losses that exist, {' and '.join(', '.join(known) or 'none' for known in names)}; "
@@ -67,7 +68,7 @@ def loss(trajectory=None, ensemble=None, ax=None, which=None):
             "solve with width=, or draw dmft.plot.logits or dmft.plot.predictions"
         )
     with plt.style.context(STYLE):
-        ax = plt.subplots()[1] if ax is None else ax
+        ax = axis(ax)
         for name in which:
             if ensemble is not None:
                 _draw_ensemble(ax, ensemble, name)
@@ -146,7 +147,7 @@ def kernels(trajectory, ensemble=None, names=None, axes=None):
     check_type("trajectory", trajectory, (LinearTrajectory, KernelTrajectory))
     if names is None:
         names = evolution.NAMES if isinstance(trajectory, KernelTrajectory) else ("h", "g")
-    names = (names,) if isinstance(names, str) else tuple(names)
+    names = checks.names("names", names, evolution.NAMES if isinstance(trajectory, KernelTrajectory) else tuple(CORRELATIONS))
     if isinstance(trajectory, KernelTrajectory):
         return evolution.kernels(trajectory, ensemble, names, axes)
     if ensemble is not None:
@@ -159,9 +160,7 @@ def kernels(trajectory, ensemble=None, names=None, axes=None):
     with plt.style.context(STYLE):
         if axes is None:
             axes = _grid(maps, names)
-        axes = np.atleast_1d(np.asarray(axes, dtype=object)).ravel()
-        if len(axes) != len(maps):
-            raise ValueError(f"axes must hold {len(maps)} axes, one per map; got {len(axes)}")
+        axes = several_axes(axes, len(maps), "one per map")
         scales = {name: colour_scales([[c] for (of, _), c in zip(maps, correlations) if of == name]) for name in names}
         for ax, (name, layer), correlation in zip(axes, maps, correlations):
             two_time_map(ax, correlation, trajectory.times, _symbol(name, layer), scales[name].pop(0))
@@ -188,7 +187,9 @@ def _symbol(name, layer):
 
 
 def zscores(verdict, ax=None):
-    """Deviation of finite networks from the theory over time, in standard errors of their mean; of functions on a data set its |z|.
+    """Deviation of finite networks from the theory over time, in standard errors of their mean, and beyond which it would count.
+
+    Of networks on a data set, that of the amplitude of the function at each time alone. Dashed: |z| above which a row of the table differs.
 
     Parameters
     ----------
@@ -207,17 +208,99 @@ def zscores(verdict, ax=None):
     >>> ax = dmft.plot.zscores(verdict)
     """
     check_type("verdict", verdict, (Verdict, FunctionVerdict))
+    curves = {"test loss": (TEST, "zscores"), "train loss": (TRAIN, "train_zscores")}
+    curves = {"function, amplitude": (TEST, "zscores")} if isinstance(verdict, FunctionVerdict) else curves
     with plt.style.context(STYLE):
-        ax = plt.subplots(figsize=(3.6, 2.2))[1] if ax is None else ax
+        ax = axis(ax, figsize=(3.6, 2.2))
         ax.axhline(0.0, color="0.6", linewidth=0.7)
-        times = verdict.ensembles[0].times
-        if isinstance(verdict, FunctionVerdict):
-            ax.plot(times, np.where(np.isfinite(verdict.zscores), verdict.zscores, np.nan), color=TEST, label="function at all points")
-            ax.set_ylabel("$|z|$ of networks − theory")
-        else:
-            ax.plot(times, verdict.zscores, color=TEST, label="test")
-            ax.plot(times, verdict.train_zscores, color=TRAIN, label="train")
-            ax.set_ylabel("(networks − theory) / s.e.")
+        for label, (color, name) in curves.items():
+            values = getattr(verdict, name)
+            ax.plot(verdict.ensembles[0].times, np.where(np.isfinite(values), values, np.nan), color=color, label=label)
+        deciding = [row for row in verdict.table if row.decides]
+        if deciding:
+            limit = max(row.critical for row in deciding)
+            ax.plot([0, 1, np.nan, 0, 1], [-limit, -limit, np.nan, limit, limit], transform=ax.get_yaxis_transform(), **_LIMIT)
+            ax.set_ylim(*(side * max(1.15 * limit, *np.abs(ax.get_ylim())) for side in (-1, 1)))
         ax.set_xlabel("gradient step $t$")
+        ax.set_ylabel("(networks − theory) / s.e.")
+        ax.legend(loc="lower left", bbox_to_anchor=(0.0, 1.0), ncols=3, borderaxespad=0.2)
+    return ax
+
+
+def deviations(verdict, ax=None):
+    """The table of a verdict: deviations with their standard errors, and bands of what would not have been seen.
+
+    Parameters
+    ----------
+    verdict : Verdict or FunctionVerdict
+        Bands are light up to the deviation that is found with probability 90%, dark up to the bias that finite size may have. Rows that
+        differ are filled, those that decide what can be told have their names in bold; for these, dotted, 10% must be seen.
+    ax : matplotlib.axes.Axes, optional
+        Its scale is logarithmic beyond 1%.
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+
+    Examples
+    --------
+    >>> problem = dmft.DeepLinear(1), dmft.GaussianData(2.0), dmft.GradientDescent(0.1, 10)
+    >>> networks = dmft.simulate(*problem, dim=50, seeds=4, progress=False)
+    >>> verdict = dmft.compare(dmft.solve(*problem, progress=False), networks, progress=False)
+    >>> ax = dmft.plot.deviations(verdict)
+    """
+    check_type("verdict", verdict, (Verdict, FunctionVerdict))
+    rows = [row for row in verdict.table if np.isfinite(row.deviation)]
+    heights = np.arange(len(rows))
+    with plt.style.context(STYLE):
+        ax = plt.subplots(figsize=(3.6, 0.6 + 0.17 * len(rows)))[1] if ax is None else ax
+        ax.axvline(0.0, color="0.6", linewidth=0.7)
+        for name, color, label in (("detectable", "0.9", "would not be seen"), ("bias", "0.75", "bias up to")):
+            sizes = np.array([100 * getattr(row, name) for row in rows])
+            ax.barh(heights, 2 * sizes, left=-sizes, height=0.8, color=color, label=label)
+        for side in (-RESOLUTION, RESOLUTION):
+            ax.axvline(100 * side, color="0.3", linewidth=0.7, linestyle=":")
+        for height, row in zip(heights, rows):
+            fill = TRAIN if row.differs else "white"
+            style = {"color": TRAIN if row.differs else TEST, "markerfacecolor": fill, "marker": "o", "linestyle": "none"}
+            ax.errorbar(100 * row.deviation, height, xerr=100 * row.standard_error, **style)
+        ax.set_xscale("symlog", linthresh=1.0)
+        widest = max([1.0, *(100 * max(row.detectable, abs(row.deviation) + row.standard_error) for row in rows)])
+        ticks = [tick for tick in (1, 10, 100, 1000, 10_000) if tick <= widest]
+        ax.set_xlim(-1.2 * widest, 1.2 * widest)
+        ax.set_xticks([-tick for tick in ticks[::-1]] + [0, *ticks])
+        ax.xaxis.set_major_formatter("{x:g}")
+        ax.set_yticks(heights, [row.name for row in rows])
+        for label, row in zip(ax.get_yticklabels(), rows):
+            label.set_fontweight("bold" if row.decides else "normal")
+        ax.set_ylim(len(rows) - 0.4, -0.6)
+        ax.set_xlabel("(networks − theory) / theory in percent")
         ax.legend(loc="lower left", bbox_to_anchor=(0.0, 1.0), ncols=2, borderaxespad=0.2)
     return ax
+
+
+def agreement(verdict):
+    """`zscores` over time beside the `deviations` of the table: one figure that says what was compared, and how well.
+
+    Parameters
+    ----------
+    verdict : Verdict or FunctionVerdict
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+
+    Examples
+    --------
+    >>> problem = dmft.DeepLinear(1), dmft.GaussianData(2.0), dmft.GradientDescent(0.1, 10)
+    >>> networks = dmft.simulate(*problem, dim=50, seeds=4, progress=False)
+    >>> verdict = dmft.compare(dmft.solve(*problem, progress=False), networks, progress=False)
+    >>> figure = dmft.plot.agreement(verdict)
+    """
+    check_type("verdict", verdict, (Verdict, FunctionVerdict))
+    with plt.style.context(STYLE):
+        figure, axes = plt.subplots(1, 2, figsize=(7.2, 0.9 + max(1.6, 0.17 * len(verdict.table))))
+        zscores(verdict, axes[0])
+        deviations(verdict, axes[1])
+        figure.suptitle(f"theory and networks: {verdict.outcome}")
+    return figure

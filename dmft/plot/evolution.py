@@ -5,11 +5,12 @@ import numpy as np
 
 from .. import checks
 from ..ensemble import KernelEnsemble
+from ..curves import one_output
 from ..kernel_trajectory import KernelTrajectory
 from ..specification import check_type
 from .beside import check_beside
 from .heat_maps import colour_scales, name_halves, sample_maps, two_time_map
-from .style import STYLE, TEST, TRAIN
+from .style import STYLE, TEST, TRAIN, axis, several_axes
 
 NAMES = ("features", "gradients")
 _ALIGNED = {"tangent": (TEST, "tangent kernel"), "features": (TRAIN, "features of the last layer")}
@@ -48,15 +49,13 @@ def kernels(trajectory, ensemble=None, names=NAMES, axes=None):
     if ensemble is not None:
         check_beside(trajectory, ensemble, KernelEnsemble)
     rows = sum({"features": 2, "gradients": 1}[checks.choice("names", name, NAMES)] for name in names)
+    trajectory, ensemble = one_output(trajectory), ensemble and one_output(ensemble)
     depth = trajectory.network.depth
     draw = {"features": _draw_features, "gradients": _draw_gradients}
     with plt.style.context(STYLE):
         if axes is None:
             axes = plt.subplots(rows, depth, figsize=(2.1 * depth + 0.3, 2.0 * rows))[1]
-        axes = np.atleast_1d(np.asarray(axes, dtype=object)).ravel()
-        if len(axes) != rows * depth:
-            raise ValueError(f"axes must hold {rows * depth} axes, {rows} per layer; got {len(axes)}")
-        left = list(axes.reshape(rows, depth))
+        left = list(several_axes(axes, rows * depth, f"{rows} per layer").reshape(rows, depth))
         for name in names:
             draw[name](trajectory, ensemble, left)
     return axes
@@ -141,7 +140,7 @@ def alignment(trajectory, ensemble=None, ax=None):
     if ensemble is not None:
         check_type("ensemble", ensemble, (KernelEnsemble,))
     with plt.style.context(STYLE):
-        ax = plt.subplots()[1] if ax is None else ax
+        ax = axis(ax)
         for name, (colour, label) in _ALIGNED.items():
             values = trajectory.alignment(name)
             ax.plot(trajectory.times, np.where(np.isfinite(values), values, np.nan), color=colour, label=label)

@@ -4,14 +4,14 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 from ..checks import integer
-from ..curves import function_name, root_mean_square, selection
+from ..curves import function_name, one_output, root_mean_square, selection
 from ..ensemble import FunctionEnsemble
 from ..function_trajectory import FunctionTrajectory
 from ..networks import ShallowNet
 from ..specification import check_type
 from .beside import check_beside
 from .heat_maps import colour_scales, name_halves, sample_maps
-from .style import BY_LABEL, MARKERS, STYLE, TEST, TRAIN
+from .style import BY_LABEL, MARKERS, STYLE, TEST, TRAIN, axis, several_axes
 
 
 def predictions(trajectory, ensemble=None, ax=None, points=6):
@@ -49,11 +49,12 @@ def predictions(trajectory, ensemble=None, ax=None, points=6):
     check_type("trajectory", trajectory, (FunctionTrajectory,))
     if ensemble is not None:
         check_beside(trajectory, ensemble, FunctionEnsemble, ("data",))
+    trajectory, ensemble = one_output(trajectory), ensemble and one_output(ensemble)
     if trajectory.predictions.ndim > 2:
         raise ValueError("trajectory must be of one output, as colours are those of labels; draw dmft.plot.loss or dmft.plot.logits")
     points = integer("points", points, 1)
     with plt.style.context(STYLE):
-        ax = plt.subplots()[1] if ax is None else ax
+        ax = axis(ax)
         ax.axhline(0.0, color="0.8", linewidth=0.7, zorder=0)
         last = trajectory.predictions[_last(trajectory)]
         for (label, group), colour in zip(_by_label(trajectory.data.y), BY_LABEL):
@@ -93,7 +94,7 @@ def _draw_theory(ax, trajectory, shown, colour, label):
     times, function, error = trajectory.times[finite], trajectory.predictions[finite, shown], 2 * trajectory.standard_error[finite, shown]
     lines = ax.plot(times, function, color=colour, linewidth=1.0, zorder=3)
     lines[0].set_label(label)
-    if np.any(error):
+    if np.any(error) and np.all(np.isfinite(error)):
         for mean, width in zip(function.T, error.T):
             ax.fill_between(times, mean - width, mean + width, color=colour, alpha=0.25, linewidth=0, zorder=2)
 
@@ -143,7 +144,7 @@ def logits(trajectory=None, ensemble=None, ax=None):
         if value is not None:
             check_type(name, value, (kind,))
     with plt.style.context(STYLE):
-        ax = plt.subplots()[1] if ax is None else ax
+        ax = axis(ax)
         for name, attribute, colour in (("test", "test_predictions", TEST), ("train", "predictions", TRAIN)):
             if name == "test" and given[0].data.test_x is None:
                 continue
@@ -198,18 +199,19 @@ def tangent_kernel(trajectory, ensemble=None, axes=None):
     check_type("trajectory", trajectory, (FunctionTrajectory,))
     if trajectory.tangent_grams is None:
         raise ValueError('trajectory has no tangent kernel; solve with track="kernels"')
+    if ensemble is not None:
+        check_beside(trajectory, ensemble, FunctionEnsemble)
+    trajectory, ensemble = one_output(trajectory), ensemble and one_output(ensemble)
     last = _last(trajectory)
     groups = [group[np.argsort(trajectory.predictions[last, group])] for _, group in _by_label(trajectory.data.y)]
     order = np.concatenate(groups)
     maps, networks = trajectory.tangent_grams[[0, last]][:, order][:, :, order], ()
     if ensemble is not None:
-        check_beside(trajectory, ensemble, FunctionEnsemble)
         networks = list(ensemble.tangent_kernel()[:, [0, last]].mean(axis=0)[:, order][:, :, order])
     edges = [len(groups[0]) - 0.5] if len(groups) > 1 else []
     with plt.style.context(STYLE):
-        axes = plt.subplots(1, 2, figsize=(4.6, 2.1))[1] if axes is None else np.asarray(axes, dtype=object).ravel()
-        if len(axes) != 2:
-            raise ValueError(f"axes must hold 2 axes, for the first and the last kernel; got {len(axes)}")
+        axes = plt.subplots(1, 2, figsize=(4.6, 2.1))[1] if axes is None else axes
+        axes = several_axes(axes, 2, "for the first and the last kernel")
         (scale,) = colour_scales([[*maps, *networks]])
         sample_maps(axes, maps, edges, [rf"$K_{{{step}}}(x_i, x_j)$" for step in (0, last)], scale, networks)
         if networks:

@@ -3,7 +3,7 @@
 import matplotlib.pyplot as plt
 import numpy as np
 
-from ..curves import function_name, losses
+from ..curves import function_name, losses, one_output
 from ..ensemble import Ensemble
 from ..function_trajectory import FunctionTrajectory
 from ..kernel_trajectory import KernelTrajectory
@@ -49,6 +49,8 @@ def overview(trajectory, ensemble=None):
     check_type("trajectory", trajectory, (LinearTrajectory, FunctionTrajectory))
     if ensemble is not None:
         check_beside(trajectory, ensemble, Ensemble, ("network", "data", "training"))
+    if not isinstance(trajectory, LinearTrajectory):
+        trajectory, ensemble = one_output(trajectory), ensemble and one_output(ensemble)
     with plt.style.context(STYLE):
         draw = {LinearTrajectory: _of_linear, KernelTrajectory: _of_kernels}.get(type(trajectory), _of_function)
         return draw(trajectory, ensemble)

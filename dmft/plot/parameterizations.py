@@ -5,7 +5,7 @@ import numpy as np
 
 from ..parameterizations import StableCut
 from ..specification import check_type
-from .style import STYLE
+from .style import STYLE, axis
 
 _STABLE = "#FFF4D6"
 _REGIMES = {"kernel": "#0072B2", "feature learning": "#D55E00"}
@@ -40,7 +40,7 @@ def stable_polytope(cut, ax=None):
     check_type("cut", cut, (StableCut,))
     regions = cut.cut.regions
     with plt.style.context(STYLE):
-        ax = plt.subplots()[1] if ax is None else ax
+        ax = axis(ax)
         ax.set_facecolor("0.93")
         for polygon in regions["stable"]:
             ax.fill(*_corners(polygon).T, color=_STABLE, linewidth=0, zorder=1, label="stable, trivial")

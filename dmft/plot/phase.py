@@ -5,7 +5,8 @@ from fractions import Fraction
 import matplotlib.pyplot as plt
 import numpy as np
 
-from .style import STYLE
+from ..specification import check_type
+from .style import STYLE, axis
 
 #: Part of the plane (q_sigma, q_sigma + q_eta) that is shown.
 _WINDOW = ((Fraction(-7, 4), Fraction(1, 4)), (Fraction(-17, 20), Fraction(7, 20)))
@@ -36,8 +37,11 @@ def phase_diagram(lim, ax=None):
     --------
     >>> ax = dmft.plot.phase_diagram(dmft.limits.shallow())
     """
+    from ..limits import Limits
+
+    check_type("lim", lim, (Limits,))
     with plt.style.context(STYLE):
-        ax = plt.subplots(figsize=(5.4, 3.5))[1] if ax is None else ax
+        ax = axis(ax, figsize=(5.4, 3.5))
         ax.set_facecolor("0.93")
         colours = dict(zip(lim.lines, _PROPERTIES))
         for i, (name, line) in enumerate(lim.lines.items(), start=1):

@@ -11,23 +11,26 @@ import numpy as np
 from .. import checks, losses
 from ..activations import resolve
 from ..data import Dataset
+from ..divergence import Divergence
 from ..ensemble import FunctionEnsemble
 from ..specification import check_type
-from ..theories.recording import DIVERGED
 from ..training import GradientDescent, MinibatchSGD
-from .plan import Plan
+from .plan import Plan, check_memory
 
 OPTIONS = ("width", "loss", "track")
 TRACKED = (None, "coordinates")
 
 
-def plan(network, data, training, workers, width=None, loss="mse", track=None):
+def plan(network, data, training, seeds, workers, width=None, loss="mse", track=None):
     """The `Plan` of checked arguments, as in `dmft.simulate`."""
     check_problem(network, data, training, loss)
-    width = checks.integer("width", width, 1)
+    scaling = network.abc.scaling
+    exponents = (e for name in ("size", "size_later", "mean", "bias", "rate", "rate_later") for e in getattr(scaling, name))
+    width = checks.width(width, [e for e in exponents if e is not None])
     checks.choice("track", track, TRACKED)
     rank = _rank(training, len(data.x), width, track)
-    _check_memory(network, data, training, width, rank, workers)
+    numbers = _numbers(network, data, training, width, rank, track)
+    check_memory(f"width = {width}", *numbers, seeds, workers, "a smaller width, fewer points or steps")
     options = {"loss": loss, "track": track}
 
     def collect(networks, **provenance):
@@ -80,17 +83,12 @@ def _rank(training, samples, width, track):
     return everything if track or everything <= width // 4 else max(samples, width // 8)
 
 
-def _check_memory(network, data, training, width, rank, workers):
-    points, layers = len(data.points), network.depth + 1
+def _numbers(network, data, training, width, rank, track):
+    """Those of `check_memory`: weights, factors of their changes and signals; and functions, losses, coordinates."""
+    points, layers, rows = len(data.points), network.depth + 1, training.steps + 1
     hidden = (network.depth - 1) * width * (width + 2 * rank)
-    signals = 5 * layers * points * width + points * len(data.x) + (training.steps + 1) * points * network.outputs
-    needed, limit = 8 * workers * (hidden + width * data.x.shape[1] + signals), checks.machine_memory()
-    if needed > limit:
-        raise ValueError(
-            f"width = {width} with {workers} worker(s) needs {needed / 2**30:.1f} GiB, "
-            f"above this machine's limit of {limit / 2**30:.1f} GiB. "
-            "Take a smaller width, fewer points or steps, or fewer workers"
-        )
+    signals = 5 * layers * points * width + points * len(data.x)
+    return hidden + width * data.x.shape[1] + signals, rows * (points * network.outputs + (5 * layers if track else 0) + 2)
 
 
 def _train(network, data, training, width, loss, track, rank, stream, advance=lambda steps: None):
@@ -100,10 +98,11 @@ def _train(network, data, training, width, loss, track, rank, stream, advance=la
     (samples, inputs), rows, points = data.x.shape, training.steps + 1, data.points
     derivative, mean_loss = losses.of_outputs(loss)
     targets, weights = data.targets, training.batch_weights(samples)[..., None]
-    test_targets = None if data.test_y is None else data.test_y.reshape(len(data.test_y), -1)
+    test_targets, shape, scale = data.test_targets, (rows, len(points), *data.label_axes), scales(network, width)
+    diverged = Divergence(loss, targets, width * scale.size[-1])
     states = march(
         draw(np.random.default_rng(stream), inputs, width, network.depth, network.outputs),
-        scales(network, width),
+        scale,
         points,
         samples,
         resolve(network),
@@ -120,8 +119,8 @@ def _train(network, data, training, width, loss, track, rank, stream, advance=la
         arrays["coordinates"] = np.full((rows, len(SIGNALS), network.depth + 1), np.inf)
     with np.errstate(over="ignore", invalid="ignore"):
         for t, state in enumerate(states):
-            if not np.all(np.abs(state.logits) < DIVERGED):
-                advance(rows - 1 - t)
+            if diverged(state.logits):
+                advance(rows - t)
                 break
             advance(min(t, 1))
             function[t] = state.logits
@@ -130,5 +129,5 @@ def _train(network, data, training, width, loss, track, rank, stream, advance=la
                 arrays["test_loss"][t] = mean_loss(test_targets, state.logits[samples:])
             if track is not None:
                 arrays["coordinates"][t] = state.sizes
-    arrays["function"] = function if network.outputs > 1 else function[..., 0]
+    arrays["function"] = function.reshape(shape)
     return arrays | {"initial_function": arrays["function"][0]}

@@ -15,14 +15,14 @@ from ..data import Dataset, check_data
 from ..ensemble import LinearEnsemble
 from ..specification import check_type
 from ..training import GradientDescent, MinibatchSGD, OnlineSGD, check_combination
-from .plan import Plan
+from .plan import Plan, check_memory
 
 OPTIONS = ("dim", "inputs")
 FLUSH_RANK = 32
 MOMENTUM_FLUSH_RANK = 128
 
 
-def plan(network, data, training, workers, dim=None, inputs=None):
+def plan(network, data, training, seeds, workers, dim=None, inputs=None):
     """The `Plan` of checked arguments, as in `dmft.simulate`."""
     check_data(data)
     check_type("training", training, (GradientDescent, OnlineSGD, MinibatchSGD))
@@ -32,7 +32,8 @@ def plan(network, data, training, workers, dim=None, inputs=None):
     dim = checks.integer("dim", dim, 1)
     widths = _widths(network, dim)
     samples = _sample_size(data, training, dim)
-    _check_memory(dim, widths, samples, training, workers)
+    remedy = "a smaller dim (cost grows as dim**2, the standard error falls as 1/sqrt(seeds * dim))"
+    check_memory(f"dim = {dim}", *_numbers(dim, widths, samples, training), seeds, workers, remedy)
     population = _Gaussian(data.spectrum(network.outputs), dim) if inputs is None else _Empirical(inputs)
 
     def collect(losses, **provenance):
@@ -58,8 +59,8 @@ def _checked_inputs(inputs, network, dim):
         raise ValueError(
             f"inputs must have as many labels per sample as the network has outputs = {network.outputs}; got {inputs.targets.shape[1]}"
         )
-    if dim not in (None, inputs.x.shape[1]):
-        raise ValueError(f"dim must be left out or equal to the {inputs.x.shape[1]} columns of inputs; got {dim!r}")
+    if dim is not None and checks.integer("dim", dim, 1) != inputs.x.shape[1]:
+        raise ValueError(f"dim must be left out or equal to the {inputs.x.shape[1]} columns of inputs; got {checks.shown(dim)}")
     return inputs.x.shape[1]
 
 
@@ -92,16 +93,12 @@ def _sample_size(data, training, dim):
     return samples
 
 
-def _check_memory(dim, widths, samples, training, workers):
+def _numbers(dim, widths, samples, training):
+    """Those of `check_memory`: weights and samples; and losses."""
     sizes = (dim, *widths)
     weights = sum(a * b for a, b in zip(sizes, sizes[1:])) * (2 if training.momentum else 1)
     inputs = 0 if samples is None or isinstance(training, OnlineSGD) else samples * dim
-    needed, limit = 8 * (weights + inputs) * workers, checks.machine_memory()
-    if needed > limit:
-        raise ValueError(
-            f"dim = {dim} with {workers} worker(s) needs {needed / 2**30:.1f} GiB, above this machine's limit of {limit / 2**30:.1f} GiB. "
-            "Take a smaller dim and more seeds (cost grows as dim**2, the standard error falls as 1/sqrt(seeds * dim)), or fewer workers"
-        )
+    return weights + inputs, 2 * (training.steps + 1)
 
 
 class _Gaussian:

@@ -10,17 +10,18 @@ import numpy as np
 from .. import checks
 from ..activations import resolve
 from ..data import Dataset
+from ..divergence import before
 from ..ensemble import KernelEnsemble
 from ..specification import check_type
-from ..theories.kernel_rows import mean_loss
+from ..theories.kernel_rows import divergence, mean_loss
 from ..theories.mlp import check_labels, problem
 from ..training import GradientDescent
-from .plan import Plan
+from .plan import Plan, check_memory
 
 OPTIONS = ("width", "loss", "center", "track", "kernel_times")
 
 
-def plan(network, data, training, workers, width=None, loss="mse", center=True, track=None, kernel_times=None):
+def plan(network, data, training, seeds, workers, width=None, loss="mse", center=True, track=None, kernel_times=None):
     """The `Plan` of checked arguments, as in `dmft.simulate`."""
     check_type("data", data, (Dataset,))
     check_type("training", training, (GradientDescent,))
@@ -32,7 +33,8 @@ def plan(network, data, training, workers, width=None, loss="mse", center=True, 
     center = checks.flag("center", center)
     checks.choice("track", track, (None, "kernels"))
     times = _kernel_times(kernel_times, track, training)
-    _check_memory(network, data, training, width, times, workers)
+    numbers = _numbers(network, data, training, width, times)
+    check_memory(f"width = {width}", *numbers, seeds, workers, "a smaller width, fewer kernel_times or points")
     options = {"loss": loss, "center": center, "track": track, "kernel_times": times}
 
     def collect(networks, **provenance):
@@ -45,27 +47,24 @@ def plan(network, data, training, workers, width=None, loss="mse", center=True, 
 def _kernel_times(times, track, training):
     if track is None:
         if times is not None:
-            raise ValueError(f"kernel_times needs track='kernels'; got kernel_times={times!r} and track=None")
+            raise ValueError(f"kernel_times needs track='kernels'; got kernel_times={checks.shown(times)} and track=None")
         return []
     if times is None:
         return list(range(training.steps + 1))
+    times = checks.sequence("kernel_times", times, "a sequence of steps")
     chosen = sorted({checks.integer("kernel_times", t, 0) for t in times})
     if not chosen or chosen[-1] > training.steps:
         checks.fail("kernel_times", times, f"steps from 0 to {training.steps}, at least one")
     return chosen
 
 
-def _check_memory(network, data, training, width, times, workers):
+def _numbers(network, data, training, width, times):
+    """Those of `check_memory`: weights, signals and those kept for kernels; and functions, losses, kernels."""
     points, fields, layers = len(data.points), data.y.size, network.depth
     weights = (2 if training.momentum else 1) * (width * data.x.shape[1] + (layers - 1) * width**2)
     states = layers * width * (4 * points + len(times) * (points + fields))
     kernels = layers * len(times) ** 2 * (points**2 + fields**2)
-    needed, limit = 8 * workers * (weights + states + kernels), checks.machine_memory()
-    if needed > limit:
-        raise ValueError(
-            f"width = {width} with {workers} worker(s) needs {needed / 2**30:.1f} GiB, above this machine's {limit / 2**30:.1f} GiB. "
-            "Take a smaller width, fewer kernel_times or points, or fewer workers"
-        )
+    return weights + states + kernels, kernels + (training.steps + 1) * (points * network.outputs + 2)
 
 
 def _train(network, data, training, width, loss, center, times, stream, advance=lambda steps: None):
@@ -74,24 +73,25 @@ def _train(network, data, training, width, loss, center, times, stream, advance=
 
     stated, samples, rows = problem(network, data, training, loss), len(data.x), training.steps + 1
     weights = finite_mlp.initial_weights(data.x.shape[1], width, network.depth, network.outputs, np.random.default_rng(stream))
-    shape = len(data.points), *data.y.shape[1:]
-    top, _ = finite_mlp.forward(weights, data.points, stated.activation)
+    shape, diverged = (len(data.points), *data.label_axes), divergence(network, data, loss)
+    with np.errstate(over="ignore", invalid="ignore"):
+        top, _ = finite_mlp.forward(weights, data.points, stated.activation)
+        initial = (top[-1] @ weights[-1].T / (network.richness * np.sqrt(width))).reshape(shape)
     arrays = {
         "function": np.full((rows, *shape), np.inf),
         "train_loss": np.full(rows, np.inf),
-        "initial_function": (top[-1] @ weights[-1].T / (network.richness * np.sqrt(width))).reshape(shape),
+        "initial_function": initial,
     }
     if data.test_y is not None:
         arrays["test_loss"] = np.full(rows, np.inf)
-        test_y = data.test_y.reshape(len(data.test_y), -1)
-    kept = []
+    kept, steps = [], finite_mlp.march(stated, data.points, weights, center)
     with np.errstate(over="ignore", invalid="ignore"):
         t = 0
-        for t, (f, features, slopes) in enumerate(finite_mlp.march(stated, data.points, weights, center)):
+        for t, (f, features, slopes) in enumerate(before(steps, diverged, lambda step: step[0])):
             arrays["function"][t] = f.reshape(shape)
             arrays["train_loss"][t] = mean_loss(loss, data.targets, f[:samples])
             if data.test_y is not None:
-                arrays["test_loss"][t] = mean_loss(loss, test_y, f[samples:])
+                arrays["test_loss"][t] = mean_loss(loss, data.test_targets, f[samples:])
             if t in times:
                 gradients = finite_mlp.gradients(weights, [slope[:samples] for slope in slopes])
                 kept.append((features[1:], [g.reshape(-1, width) / np.sqrt(width) for g in gradients]))

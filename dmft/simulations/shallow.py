@@ -9,24 +9,25 @@ import numpy as np
 
 from .. import checks, limits, losses
 from ..activations import resolve
+from ..divergence import Divergence
 from ..ensemble import FunctionEnsemble
-from ..shallow_scaling import refuse_unstable, scaling
-from ..theories.recording import DIVERGED
+from ..machine import cores
+from ..shallow_scaling import check_width, reach, refuse_unstable, scaling
 from ..theories.shallow import check_problem
-from ..threads import cores, one_thread
-from .plan import Plan
+from ..threads import one_thread
+from .plan import Plan, check_memory
 
 OPTIONS = ("width", "loss", "track", "allow_unstable")
 
 
-def plan(network, data, training, workers, width=None, loss="logistic", track=None, allow_unstable=False):
+def plan(network, data, training, seeds, workers, width=None, loss="logistic", track=None, allow_unstable=False):
     """The `Plan` of checked arguments, as in `dmft.simulate`."""
     check_problem(network, data, training, loss, track)
-    width = checks.integer("width", width, 1)
+    width = check_width(network, width)
     scales = scaling(network, loss)
     if scales.limit is None and not checks.flag("allow_unstable", allow_unstable):
         refuse_unstable(network, loss, "To see it fail, set allow_unstable=True")
-    _check_memory(data, training, width, track, workers)
+    check_memory(f"width = {width}", *_numbers(data, training, width, track), seeds, workers, "a smaller width, fewer points or steps")
     options = {"loss": loss, "track": track, "allow_unstable": allow_unstable}
     threads = max(1, cores() // workers)
 
@@ -37,15 +38,10 @@ def plan(network, data, training, workers, width=None, loss="logistic", track=No
     return Plan(f"width {width}", partial(_train, network, data, training, width, loss, track, scales, threads), collect)
 
 
-def _check_memory(data, training, width, track, workers):
-    points = len(data.points)
-    kernels = (training.steps + 1) * points * len(data.x) if track == "kernels" else 0
-    needed, limit = 8 * workers * (width * (points + 1) + kernels), checks.machine_memory()
-    if needed > limit:
-        raise ValueError(
-            f"width = {width} with {workers} worker(s) needs {needed / 2**30:.1f} GiB, above this machine's limit of {limit / 2**30:.1f} GiB. "
-            "Take a smaller width, fewer points or steps, or fewer workers"
-        )
+def _numbers(data, training, width, track):
+    """Those of `check_memory`: neurons; and functions, losses, kernels."""
+    points, rows = len(data.points), training.steps + 1
+    return width * (points + 1), rows * (points + 2 + (points * len(data.x) if track == "kernels" else 0))
 
 
 def _train(network, data, training, width, loss, track, scales, threads, stream, advance=lambda steps: None):
@@ -54,17 +50,18 @@ def _train(network, data, training, width, loss, track, scales, threads, stream,
     from solvers.shallow import particle_march
 
     samples, rows, growth = len(data.x), training.steps + 1, width / network.reference_width
+    y, shape, diverged = data.targets[:, 0], (len(data.points), *data.label_axes), Divergence(loss, data.targets, reach(network, width))
     sigma = network.sigma * growth ** float(network.q_sigma)
     rates = (sigma * growth ** float(q) for q in network.q_etas)
-    derivative, mean_loss = losses.derivative(limits.shallow(loss).derivation.loss.finite), losses.MEAN_LOSSES[loss]
+    derivative, mean_loss = losses.derivative(limits.shallow(loss).derivation.loss.finite), losses.OUTPUT_LOSSES[loss]
     a, h = initial(np.random.default_rng(stream), width, data.points)
     particles = Particles(a, h, data.points, samples, resolve(network), threads=threads)
     fixed = (np.sqrt(growth) - 1) * sigma * particles.sums().sum(axis=0) if network.corrected else np.zeros(len(data.points))
     weights = training.batch_weights(samples) * training.learning_rates[:, None]
     kernels_at = range(rows) if track == "kernels" else ()
-    states = particle_march(particles, sigma, *rates, lambda step, f: derivative(data.y, f + fixed[:samples]), weights, kernels_at)
+    states = particle_march(particles, sigma, *rates, lambda step, f: derivative(y, f + fixed[:samples]), weights, kernels_at)
 
-    arrays = {"function": np.full((rows, len(fixed)), np.inf), "train_loss": np.full(rows, np.inf)}
+    arrays = {"function": np.full((rows, *shape), np.inf), "train_loss": np.full(rows, np.inf)}
     if data.test_y is not None:
         arrays["test_loss"] = np.full(rows, np.inf)
     if track == "kernels":
@@ -72,17 +69,17 @@ def _train(network, data, training, width, loss, track, scales, threads, stream,
     with np.errstate(over="ignore", invalid="ignore"):
         for t, state in enumerate(one_thread(states)):
             logits = state.logits + fixed
-            if not np.all(np.abs(logits) < DIVERGED):
-                advance(rows - 1 - t)
+            if diverged(logits):
+                advance(rows - t)
                 break
             if t == 0:
-                arrays["initial_function"] = growth**-scales.initial * logits
+                arrays["initial_function"] = growth**-scales.initial * logits.reshape(shape)
             else:
                 advance(1)
-            arrays["function"][t] = growth**-scales.logits * logits
-            arrays["train_loss"][t] = mean_loss(data.y, logits[:samples])
+            arrays["function"][t] = growth**-scales.logits * logits.reshape(shape)
+            arrays["train_loss"][t] = mean_loss(data.targets, logits[:samples, None])
             if data.test_y is not None:
-                arrays["test_loss"][t] = mean_loss(data.test_y, logits[samples:])
+                arrays["test_loss"][t] = mean_loss(data.test_targets, logits[samples:, None])
             if track == "kernels":
                 arrays["tangent_grams"][t] = growth**-scales.kernel * sum(state.kernels)
     return arrays

@@ -20,6 +20,8 @@ from ..trajectory import Status
 METHODS = {"causal": (), "fixed-point": ("window", "tolerance", "max_sweeps", "damping", "anderson"), "reference": ()}
 #: Whether `march` takes a memory limit, to choose how to go about.
 ADAPTS_TO_MEMORY = False
+#: Whether `march` goes on from `start`; if not, it solves those rows again, to the same numbers.
+CONTINUES = True
 
 #: Marching stops where the test loss exceeds this multiple of the initial one; rich catapults that come back stay below
 #: (docs/theory/deep_linear.md, section 7).
@@ -100,10 +102,8 @@ def march(network, data, training, start=None):
 
 
 def whole(network, data, training, method, bar, **options):
-    """The trajectory by a method that does not march; `bar` is the progress bar."""
-    if method == "reference":
-        return _reference(network, data, training)
-    return _fixed_point(network, data, training, bar, **options)
+    """Iterate over the one trajectory of a method that does not march; `bar` is the progress bar."""
+    yield _reference(network, data, training) if method == "reference" else _fixed_point(network, data, training, bar, **options)
 
 
 def _fixed_point(network, data, training, bar, window="auto", tolerance=1e-10, max_sweeps=200, damping=1.0, anderson=0):
@@ -126,6 +126,7 @@ def _fixed_point(network, data, training, bar, window="auto", tolerance=1e-10, m
     except fixed_point.NoConvergence as failure:
         raise SolverError(str(failure)) from failure
     status = Status.COMPLETED if finished == training.steps + 1 else Status.DIVERGED
+    _clear(order, finished * network.outputs)
     residuals = [[sweeps.start, sweeps.rows, sweeps.residuals.tolist()] for sweeps in history]
     report = {"elapsed": time.perf_counter() - began, "residuals": residuals}
     return _trajectory(network, data, training, order, status, finished, "fixed-point", options, report)
@@ -142,9 +143,17 @@ def _reference(network, data, training):
         stable &= np.isfinite(np.diagonal(order.Ch[-1]).reshape(stated.rows, -1)).all(axis=1)
     finished = stated.rows if stable.all() else int(np.argmin(stable))
     order.test_loss[finished:] = order.train_loss[finished:] = np.inf
+    _clear(order, finished * network.outputs)
     status = Status.COMPLETED if finished == stated.rows else Status.DIVERGED
     report = {"elapsed": time.perf_counter() - began}
     return _trajectory(network, data, training, order, status, finished, "reference", {}, report)
+
+
+def _clear(order, done):
+    """Leave nothing in the rows of two-time matrices that are not exact, from `done` on."""
+    for name in KERNELS:
+        getattr(order, name)[..., done:, :] = 0.0
+        getattr(order, name)[..., done:] = 0.0
 
 
 def _trajectory(network, data, training, order, status, finished, method, options, report):

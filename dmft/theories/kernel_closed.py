@@ -6,13 +6,12 @@ Iterators over `kernel_rows.Row`. Source: arXiv 2205.09653; docs/theory/kernel_e
 import numpy as np
 
 from .. import checks
+from ..divergence import before
 from ..errors import SolverError
 from .kernel_rows import Kernels, Row, tangent_kernel
 
 #: Tolerance of the factors of linear networks.
 _EXACT = 1e-16
-#: Predictions of this size count as infinite.
-_DIVERGED = 1e8
 FIXED_POINT_SAMPLES = 2000
 
 
@@ -24,8 +23,6 @@ def linear_rows(stated, track):
     points, outputs = stated.points, stated.outputs
     factors = LinearFactors(stated, _EXACT)
     for solution, t in kernel_linear.march(stated):
-        if np.max(np.abs(solution.predictions[t])) > _DIVERGED:
-            return
         kernels = None
         if track is not None:
             now, now_g = (slice(t * size, (t + 1) * size) for size in (points, outputs))
@@ -61,7 +58,7 @@ def lazy_rows(stated, track):
     kernels = None
     if track is not None:
         kernels = Kernels([_root(phi) for phi in features], [_root(G) for G in gradients], features, gradients, tangent)
-    return (Row(f, kernels=kernels) for f in predictions[: _bounded(predictions)])
+    return (Row(f, kernels=kernels) for f in predictions)
 
 
 def _root(matrix):
@@ -69,23 +66,17 @@ def _root(matrix):
     return vectors * np.sqrt(np.maximum(values, 0.0))
 
 
-def _bounded(predictions):
-    """Number of rows before the first that counts as infinite."""
-    with np.errstate(invalid="ignore"):
-        bounded = (np.abs(predictions) < _DIVERGED).all(axis=(1, 2))
-    return len(bounded) if bounded.all() else int(np.argmin(bounded))
-
-
-def small_richness_rows(stated, track):
-    """`Row` of the expansion in the richness, lazy predictions and kernels to second order; and the signs of the factors by name."""
+def small_richness_rows(stated, track, diverged):
+    """`Row` of the expansion in the richness, lazy predictions and kernels to second order, up to divergence; signs of factors by name."""
     from solvers.kernel_reduced import lazy, linear_tangent_kernel, small_richness_linear
     from solvers.low_rank import signed_factor
 
     with np.errstate(over="ignore", invalid="ignore"):
         predictions = lazy(stated, linear_tangent_kernel(stated))
-    times, points = _bounded(predictions), stated.points
+    predictions = list(before(predictions, diverged, lambda f: f))
+    times, points = len(predictions), stated.points
     if track is None:
-        return (Row(f) for f in predictions[:times]), {}
+        return (Row(f) for f in predictions), {}
     features, gradients = small_richness_linear(stated._replace(rates=stated.rates[: times - 1]))
     feature_factors, feature_signs = zip(*(signed_factor(kernel.reshape(times * points, -1), 2 * points + 1) for kernel in features))
     gradient_factors, gradient_signs = zip(*(signed_factor(kernel, points + 2) for kernel in gradients))

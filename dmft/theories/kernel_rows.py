@@ -6,6 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from .. import losses
+from ..divergence import Divergence, before, lost
 from ..kernel_trajectory import KernelTrajectory
 from ..trajectory import Status
 from .recording import BLOCK_SECONDS
@@ -54,6 +55,7 @@ class Row(NamedTuple):
     preactivations: np.ndarray | None = None
 
 
+@np.errstate(over="ignore", invalid="ignore")
 def mean_loss(loss, y, f):
     """Mean over samples, sum over outputs, for labels and predictions of shape (P, C)."""
     return losses.MEAN_LOSSES[loss](y.T, f.T).sum()
@@ -68,6 +70,11 @@ def tangent_kernel(gram, feature_grams, gradient_grams, outputs, samples):
     points = followed if followed > 1 else len(gram)
     gradients = [*gradient_grams.reshape(-1, followed, outputs, followed, outputs), np.eye(outputs)[:, None]]
     return sum(phi[:points, None, :points, None] * g for phi, g in zip([gram, *feature_grams], gradients))[:, :, :samples]
+
+
+def divergence(network, data, loss):
+    """`Divergence` of an `MLP`."""
+    return Divergence(loss, data.targets, 1 / network.richness)
 
 
 class _Growing:
@@ -102,7 +109,7 @@ def recorded(network, data, training, rows, preactivation_times=(), **common):
         method, options, report and fixed arrays of the `KernelTrajectory`; options["loss"] is the loss. The report may change.
     """
     count, samples, loss = training.steps + 1, len(data.x), common["options"]["loss"]
-    test_y = None if data.test_y is None else data.test_y.reshape(len(data.test_y), -1)
+    diverged = divergence(network, data, loss)
     single = data.y.ndim == 1
     arrays, factors, kept = {}, {}, {}
 
@@ -134,14 +141,14 @@ def recorded(network, data, training, rows, preactivation_times=(), **common):
 
     began = shown = time.perf_counter()
     t = -1
-    for t, row in enumerate(rows):
+    for t, row in enumerate(before(rows, diverged, lambda row: row.function)):
         function = row.function.shape[:1] if single else row.function.shape
         put("function", t, row.function, function)
         put("function_error", t, row.function_error, function)
         put("train_loss", t, mean_loss(loss, data.targets, row.function[:samples]), ())
         put("train_loss_error", t, row.loss_error, ())
-        if test_y is not None:
-            put("test_loss", t, mean_loss(loss, test_y, row.function[samples:]), ())
+        if data.test_y is not None:
+            put("test_loss", t, mean_loss(loss, data.test_targets, row.function[samples:]), ())
         if row.kernels is not None:
             put_kernels(t, row.kernels)
         if row.preactivations is not None:
@@ -151,5 +158,7 @@ def recorded(network, data, training, rows, preactivation_times=(), **common):
         if t + 1 == count or time.perf_counter() - shown > BLOCK_SECONDS:
             yield trajectory(Status.COMPLETED if t + 1 == count else Status.INTERRUPTED, t + 1)
             shown = time.perf_counter()
+    if t < 0:
+        raise lost()
     if t + 1 < count:
         yield trajectory(Status.DIVERGED, t + 1)

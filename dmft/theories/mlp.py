@@ -12,13 +12,13 @@ import math
 
 import numpy as np
 
-from .. import checks
+from .. import checks, machine
 from ..activations import resolve
 from ..data import Dataset
 from ..specification import check_type
 from ..training import GradientDescent
 from . import kernel_closed, kernel_sampled
-from .kernel_rows import recorded
+from .kernel_rows import divergence, recorded
 
 _SAMPLED = ("loss", "samples", "rng", "replicas", "tolerance", "track")
 #: Methods and their options.
@@ -31,8 +31,12 @@ METHODS = {
 }
 #: Whether `march` takes a memory limit, to choose how to go about.
 ADAPTS_TO_MEMORY = True
+#: Whether `march` goes on from `start`; if not, it solves those rows again, to the same numbers.
+CONTINUES = False
 LOSSES = ("mse", "logistic")
 TRACKED = (None, "kernels", "test kernels")
+#: Smallest error for which samples are searched: it takes some 10^12 of them.
+_SMALLEST_ERROR = 1e-6
 
 
 def check(
@@ -77,7 +81,7 @@ def check(
     if checks.integer("replicas", replicas, 1) < 2 and mc_error is not None:
         raise ValueError("replicas must be at least 2 for mc_error, which is estimated from their spread; got 1")
     if mc_error is not None:
-        checks.number("mc_error", mc_error, "a number in (0, 1)", lambda v: 0 < v < 1)
+        checks.number("mc_error", mc_error, f"a number in [{_SMALLEST_ERROR:g}, 1)", lambda v: _SMALLEST_ERROR <= v < 1)
     _check_samples(network, data, samples, method)
     _check_times(preactivation_times, training, network)
     _check_method(network, training, method, activation)
@@ -106,9 +110,7 @@ def _check_samples(network, data, samples, method):
 
 
 def _check_times(times, training, network):
-    if np.ndim(times) != 1:
-        checks.fail("preactivation_times", times, "a sequence of steps")
-    for t in times:
+    for t in checks.sequence("preactivation_times", times, "a sequence of steps"):
         if checks.integer("preactivation_times", t, 0) > training.steps:
             checks.fail("preactivation_times", t, f"steps from 0 to {training.steps}")
     if len(times) and is_linear(network):
@@ -147,20 +149,20 @@ def is_linear(network):
     return resolve(network).negative_slope == 1.0
 
 
-def problem(network, data, training, loss):
-    """The `solvers.kernel_problem.KernelProblem` of a checked specification."""
+def problem(network, data, training, loss, gram=None):
+    """The `solvers.kernel_problem.KernelProblem` of a checked specification; its Gram matrix is computed if not given."""
     from solvers import kernel_problem
 
     errors = {"mse": kernel_problem.squared_error, "logistic": kernel_problem.logistic}[loss]
     return kernel_problem.KernelProblem(
-        gram=data.points @ data.points.T / data.x.shape[1],
+        gram=data.points @ data.points.T / data.x.shape[1] if gram is None else gram,
         errors=errors(data.targets),
         samples=len(data.x),
         outputs=network.outputs,
         layers=network.depth,
         activation=resolve(network),
         richness=network.richness,
-        rates=np.array(training.learning_rates),
+        rates=training.learning_rates,
         momentum=training.momentum,
         nesterov=training.nesterov,
         weight_decay=training.weight_decay,
@@ -171,32 +173,36 @@ def problem(network, data, training, loss):
 def memory_estimate(network, data, training, method, **options):
     """Peak memory in bytes of the arrays.
 
-    Of the trajectory, of the solver, and for sampled methods of one replica at a time (`march` takes more where there is room), with
-    kernels of rank up to 16 sqrt(P T C) for smooth activations and P T C otherwise (P counts all points), at most samples / 8.
+    Of the trajectory and of the solver. Sampled methods need the state of one replica at a time, and take that of all where there is
+    room; the ranks of their kernels are what was measured for problems of order one, see `kernel_sampled.expected_ranks`.
     """
-    from solvers import kernel_linear, kernel_march
+    from solvers import kernel_linear
 
-    stated = problem(network, data, training, options.get("loss", "mse"))
-    times, points, fields, layers = stated.times, stated.points, stated.points * stated.outputs, stated.layers
-    rank, solver = times * points, 0
+    sizes_only = np.broadcast_to(0.0, 2 * (len(data.points),))
+    stated, track = problem(network, data, training, options.get("loss", "mse"), sizes_only), options.get("track", "kernels")
+    times, points, layers = stated.times, stated.points, stated.layers
+    fields = (points if track == "test kernels" else stated.samples) * stated.outputs
+    ranks, solver = (times * points, times * fields), 0
     if method == "fixed-point":
         n, m = times * points, times * (stated.outputs if is_linear(network) else points)
         solver = 8 * layers * (4 * n * n + 4 * n * m + 4 * m * m)
         if not is_linear(network):
             solver += 4 * 8 * (options.get("samples") or kernel_closed.FIXED_POINT_SAMPLES) * n * n
     elif method == "ntk":
-        rank = fields
+        ranks = points, fields
     elif method == "perturbative":
-        rank, solver = 2 * points + 1, 8 * layers * 4 * (times * points) ** 2
+        ranks, solver = (2 * points + 1, points + 2), 8 * layers * 4 * (times * points) ** 2
     elif method == "causal" and is_linear(network):
-        rank, solver = points + times * stated.outputs, kernel_linear.memory_estimate(stated)
+        ranks, solver = (points + times * stated.outputs,) * 2, kernel_linear.memory_estimate(stated)
     else:
         samples = kernel_sampled.samples_of(stated, options.get("samples"), options.get("mc_error"))
-        replicas, one = options.get("replicas", kernel_sampled.REPLICAS), kernel_sampled.expected_rank(stated, samples)
-        rank = min(times * fields, replicas * one)
-        solver = kernel_march.memory_estimate(stated, samples, one) + 8 * 2 * layers * rank * replicas * one
-    kernels = times * (layers * (points + fields) * min(rank, times * fields) + (2 * layers + 2) * (points**2 + fields**2))
-    return int(solver + 8 * (2 * times * fields + (kernels if options.get("track", "kernels") else 0)))
+        replicas = options.get("replicas", kernel_sampled.REPLICAS)
+        solver = sum(kernel_sampled.memory_estimates(stated, samples, replicas, track))
+        single = kernel_sampled.expected_ranks(stated, samples, track)
+        ranks = tuple(kernel_sampled.mean_rank(rank, full, replicas) for rank, full in zip(single, ranks))
+    kernels = times * layers * (points * min(ranks[0], times * points) + fields * min(ranks[1], times * fields))
+    kernels += 2 * times * ((layers + 1) * (points**2 + fields**2))
+    return int(solver + 8 * (2 * times * points * stated.outputs + (kernels if track else 0)))
 
 
 def march(network, data, training, start=None, memory_limit=math.inf, **options):
@@ -226,23 +232,21 @@ def march(network, data, training, start=None, memory_limit=math.inf, **options)
 
 
 def whole(network, data, training, method, bar, **options):
-    """The trajectory by a method that does not march; `bar` is the progress bar."""
+    """Iterate over the trajectory, by the other methods, in blocks of rows; `bar` is the progress bar, of no use here."""
     stated = problem(network, data, training, options.get("loss", "mse"))
     stored = {"loss": options.get("loss", "mse"), "track": options.get("track", "kernels")}
     if method == "gradient-independence":
         stored |= {name: value for name, value in kernel_sampled.options_of(stated, options).items() if name in METHODS[method]}
         approximation = {"responses": False, "readout": "tangent"}
-        blocks = kernel_sampled.trajectories(network, data, training, stated, stored, checks.machine_memory(), method, **approximation)
+        blocks = kernel_sampled.trajectories(network, data, training, stated, stored, machine.memory(), method, **approximation)
     else:
         if method == "ntk":
             rows, arrays, report = kernel_closed.lazy_rows(stated, stored["track"]), {}, {}
         elif method == "perturbative":
-            (rows, arrays), report = kernel_closed.small_richness_rows(stated, stored["track"]), {}
+            (rows, arrays), report = kernel_closed.small_richness_rows(stated, stored["track"], divergence(network, data, stored["loss"])), {}
         else:
             report, arrays = {}, {}
             stored |= kernel_closed.fixed_point_options(is_linear(network), options)
             rows = kernel_closed.fixed_point_rows(stated, stored, report)
         blocks = recorded(network, data, training, rows, method=method, options=stored, report=report, **arrays)
-    for trajectory in blocks:
-        bar.update(trajectory.finished - bar.n)
-    return trajectory
+    return blocks

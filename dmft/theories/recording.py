@@ -4,11 +4,10 @@ import time
 
 import numpy as np
 
+from ..divergence import lost
 from ..trajectory import Status
 
 BLOCK_SECONDS = 0.2
-#: Normalised logits of this size count as infinite.
-DIVERGED = 1e100
 
 
 def whole_systems(samples, replicas):
@@ -35,14 +34,25 @@ def recorded(rows, count, build):
         return build(status, finished, {name: array[:shown] for name, array in arrays.items()}, time.perf_counter() - began)
 
     began = shown = time.perf_counter()
-    with np.errstate(over="ignore", invalid="ignore"):
-        for t, row in enumerate(rows):
-            for name, values in row.items():
-                if name not in arrays:
-                    arrays[name] = np.full((count, *np.shape(values)), np.inf)
-                arrays[name][t] = values
-            if t + 1 == count or time.perf_counter() - shown > BLOCK_SECONDS:
-                yield trajectory(Status.COMPLETED if t + 1 == count else Status.INTERRUPTED, t + 1)
-                shown = time.perf_counter()
+    for t, row in enumerate(_quiet(rows)):
+        for name, values in row.items():
+            if name not in arrays:
+                arrays[name] = np.full((count, *np.shape(values)), np.inf)
+            arrays[name][t] = values
+        if t + 1 == count or time.perf_counter() - shown > BLOCK_SECONDS:
+            yield trajectory(Status.COMPLETED if t + 1 == count else Status.INTERRUPTED, t + 1)
+            shown = time.perf_counter()
+    if t < 0:
+        raise lost()
     if t + 1 < count:
         yield trajectory(Status.DIVERGED, t + 1)
+
+
+def _quiet(rows):
+    """The same iterator without numpy's warnings of overflow inside, and inside only: whoever holds the iterator has his own settings."""
+    while True:
+        with np.errstate(over="ignore", invalid="ignore"):
+            row = next(rows, None)
+        if row is None:
+            return
+        yield row

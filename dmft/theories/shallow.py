@@ -15,17 +15,21 @@ import numpy as np
 from .. import checks, limits, losses
 from ..activations import resolve
 from ..data import Dataset
+from ..divergence import Divergence
 from ..function_trajectory import FunctionTrajectory
-from ..shallow_scaling import refuse_unstable, scaling
+from ..machine import cores
+from ..shallow_scaling import check_width, reach, refuse_unstable, scaling
 from ..specification import check_type
-from ..threads import cores, one_thread
+from ..threads import one_thread
 from ..training import GradientDescent, MinibatchSGD
-from .recording import DIVERGED, recorded, whole_systems
+from .recording import recorded, whole_systems
 
 #: Methods and their options.
 METHODS = {"causal": ("loss", "width", "samples", "rng", "initial_function", "track")}
 #: Whether `march` takes a memory limit, to choose how to go about.
 ADAPTS_TO_MEMORY = False
+#: Whether `march` goes on from `start`; if not, it solves those rows again, to the same numbers.
+CONTINUES = False
 TRACKED = (None, "kernels")
 
 #: Particles by default, and the independent systems among which they are divided, as only their spread is an honest error.
@@ -58,7 +62,7 @@ def check(network, data, training, method="causal", loss="logistic", width=None,
     """
     check_problem(network, data, training, loss, track)
     if width is not None:
-        checks.integer("width", width, 1)
+        check_width(network, width)
     checks.integer("samples", samples, 2 * REPLICAS)
     if not isinstance(rng, np.random.Generator):
         checks.seed_sequence("rng", rng)
@@ -71,11 +75,8 @@ def check(network, data, training, method="causal", loss="logistic", width=None,
             f"are forgotten; got {network.activation!r}"
         )
     if initial_function is not None:
-        function, points = np.shape(initial_function), len(data.points)
-        needed = points if _is_seen(network, scales, width) else len(data.x)
-        if function not in ((needed,), (points,)):
-            raise ValueError(f"initial_function must have shape ({needed},), samples and then test points; got {function}")
-        checks.array("initial_function", initial_function, (None,))
+        counts = dict.fromkeys((len(data.points) if _is_seen(network, scales, width) else len(data.x), len(data.points)))
+        checks.array("initial_function", initial_function, *((n,) for n in counts), *((n, 1) for n in counts))
 
 
 def _is_seen(network, scales, width):
@@ -113,7 +114,7 @@ def march(network, data, training, start=None, loss="logistic", width=None, samp
     }
     scales = scaling(network, loss)
     function_seed, particle_seed = np.random.SeedSequence(seed).spawn(2)
-    initial = options["initial_function"]
+    initial = None if initial_function is None else options["initial_function"].ravel()
     if initial is None and (_is_seen(network, scales, width) or scales.limit.signs[0] >= 0):
         initial = gaussian_process(network, data.points, np.random.default_rng(function_seed))
     logits = _logits(network, scales, loss, width, initial)
@@ -123,13 +124,16 @@ def march(network, data, training, start=None, loss="logistic", width=None, samp
     name = f"{scales.limit.name}, initialization-corrected" if network.corrected else scales.limit.name
     report = {"limit": name, "normalisation": f"logits R^-({scales.logits:g}), tangent kernel R^-({scales.kernel:g})"}
 
+    seen = None if initial is None else initial.reshape(-1, *data.label_axes)
+
     def build(status, finished, arrays, elapsed):
         took = {"elapsed": elapsed}
         return FunctionTrajectory(
-            network, data, training, status, finished, initial_function=initial, options=options, report=report | took, **arrays
+            network, data, training, status, finished, initial_function=seen, options=options, report=report | took, **arrays
         )
 
-    rows = _rows(data, logits, states, loss, width is not None or scales.logits == 0, track)
+    diverged = Divergence(loss, data.targets, reach(network, width))
+    rows = _rows(data, logits, states, loss, diverged, width is not None or scales.logits == 0, track)
     for trajectory in recorded(rows, training.steps + 1, build):
         if start is None or trajectory.finished > start.finished:
             yield trajectory
@@ -210,7 +214,7 @@ def _kernel(network, data, scales, logits, weights, width, samples, seed, track)
     growth = math.inf if width is None else width / network.reference_width
     largest = max(network.q_etas)
     kernel = tangent_kernel(network, data, {layer: growth ** float(q - largest) for layer, q in zip("aw", network.q_etas)})
-    for g in kernel_march(kernel, logits.derivative(data.y, weights), weights):
+    for g in kernel_march(kernel, logits.derivative(data.targets[:, 0], weights), weights):
         yield g, 0.0, kernel
 
 
@@ -239,7 +243,7 @@ def _particles(network, data, scales, logits, weights, width, samples, seed, tra
         scale,
         rates["a"],
         rates["w"],
-        logits.derivative(data.y, weights),
+        logits.derivative(data.targets[:, 0], weights),
         weights,
         range(len(weights) + 1) if track == "kernels" else (),
         independent=True,
@@ -249,19 +253,20 @@ def _particles(network, data, scales, logits, weights, width, samples, seed, tra
         yield state.logits, state.error, None if state.kernels is None else logits.factor * sum(state.kernels)
 
 
-def _rows(data, logits, states, loss, finite_logits, track):
-    """Rows of the trajectory, up to divergence."""
-    mean_loss, samples = losses.MEAN_LOSSES[loss], len(data.x)
+def _rows(data, logits, states, loss, diverged, finite_logits, track):
+    """Rows of the trajectory, up to divergence; where logits are not finite at infinite width, the normalised ones decide about it."""
+    mean_loss, samples, shape = losses.OUTPUT_LOSSES[loss], len(data.x), (len(data.points), *data.label_axes)
     for g, error, kernel in states:
         function = logits.at(g)
-        if not np.all(np.abs(function) < DIVERGED):
+        z = logits.amplitude * function[:, None]
+        if diverged(z):
             return
-        row = {"function": function, "function_error": np.broadcast_to(logits.factor * error, function.shape)}
+        error = np.broadcast_to(logits.factor * error, function.shape)
+        row = {"function": function.reshape(shape), "function_error": error.reshape(shape)}
         if finite_logits:
-            z = logits.amplitude * function
-            row["train_loss"] = mean_loss(data.y, z[:samples])
+            row["train_loss"] = mean_loss(data.targets, z[:samples])
             if data.test_y is not None:
-                row["test_loss"] = mean_loss(data.test_y, z[samples:])
+                row["test_loss"] = mean_loss(data.test_targets, z[samples:])
         if track == "kernels":
             row["tangent_grams"] = kernel
         yield row
