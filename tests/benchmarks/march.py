@@ -61,8 +61,8 @@ def against_plain(depth, rows, rate=RATE):
     repetitions = max(1, min(20, int(1e9 / rows**3)))
     times = np.array([(seconds(solve, depth, rows, rate), seconds(plain, depth, rows, rate)) for _ in range(repetitions)]).min(axis=0)
     error = np.abs(solve(depth, rows, rate).test_loss - plain(depth, rows, rate)[0]).max() if rows <= 1000 else np.nan
-    print(f"L = {depth}, T = {rows}, rate {rate:.3g}: solve {times[0]:.3g} s, plain {times[1]:.3g} s, ratio {times[0] / times[1]:.2f}", end="")
-    print(f", error {error:.0e}", flush=True)
+    print(f"L = {depth}, T = {rows}, rate {rate:.3g}: solve {times[0]:.3g} s, plain {times[1]:.3g} s", end="")
+    print(f", ratio {times[0] / times[1]:.2f}, error {error:.0e}", flush=True)
 
 
 def largest_stable_rate(depth, rows=400):
@@ -146,7 +146,7 @@ def main():
             for depth, rows in ((1, 2000), (3, 4000)):
                 spent, read = against_memory(depth, rows)
                 streaming = read / stream()
-                print(f"L = {depth}, T = {rows}: {spent:.3g} s, to stream the {read / 2**30:.0f} GiB that it reads {streaming:.3g} s", end="")
+                print(f"L = {depth}, T = {rows}: {spent:.3g} s, to stream what it reads, {read / 2**30:.0f} GiB, {streaming:.3g} s", end="")
                 print(f", ratio {spent / streaming:.2f}", flush=True)
 
 
