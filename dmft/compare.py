@@ -16,9 +16,9 @@ def compare(trajectory, ensemble, *, dims=None, level=0.01, progress=True, worke
     """Hold a solved theory against simulated networks.
 
     Compared are a few numbers that the theory fixes, a row of the verdict's `table` each: the mean over seeds of network - theory, relative
-    to the theory, its standard error, and the smallest deviation that as many seeds would find. The outcome is "differs" if a row does by
-    more than chance and the bias of finite size, "cannot tell" if a deviation of 10% would not be found in a row that decides, of
-    amplitude of the function and final losses, and "agrees" otherwise; see `dmft.comparisons.rows`.
+    to the theory, its standard error, the smallest deviation that as many seeds would find, and the largest that they leave possible.
+    The outcome is "differs" if a row does by more than chance and the bias of finite size; "agrees" if none does and the rows that
+    decide, amplitude of the function and final losses, rule out a deviation of 10%; else "cannot tell". See `dmft.comparisons.rows`.
 
     Of deep linear networks both losses are compared (`dmft.comparisons.linear`). With more than one size the rows are those of infinite D,
     by the fit limit + slope / D.
@@ -39,7 +39,8 @@ def compare(trajectory, ensemble, *, dims=None, level=0.01, progress=True, worke
         DeepLinear only: further sizes, simulated here, each with at least as many seeds as the (first) ensemble and more where D is
         smaller, so that standard errors are alike. A quarter of its size is a good choice. Their random streams are fixed by the size.
     level : float
-        Chance, below 1/2, that a right theory is said to differ, for all rows of the verdict together.
+        Chance, below 1/2, that a right theory is said to differ, for all rows of the verdict together; and that one which is wrong by
+        10% in a row that decides is said to agree.
     progress : bool
         Show progress bars of what is simulated or solved here.
     workers : int
@@ -68,7 +69,7 @@ def compare(trajectory, ensemble, *, dims=None, level=0.01, progress=True, worke
     >>> networks = dmft.simulate(*problem, dim=100, seeds=8, progress=False)
     >>> verdict = dmft.compare(dmft.solve(*problem, progress=False), networks, progress=False)
     >>> print(verdict)
-    Theory and networks: cannot tell, a deviation of 10% would not be seen
+    Theory and networks: cannot tell, a deviation of 10% is not ruled out
     ...
     >>> verdict.row("train loss, change").differs
     False

@@ -54,7 +54,7 @@ def run(folder):
 def isotropic_data():
     """Trajectory and ensemble at alpha = 2 with label noise."""
     problem = NETWORK, dmft.GaussianData(sample_ratio=2.0, label_noise=0.3), dmft.GradientDescent(learning_rate=0.05, steps=80)
-    return dmft.solve(*problem), dmft.simulate(*problem, dim=400, seeds=24)
+    return dmft.solve(*problem), dmft.simulate(*problem, dim=400, seeds=16)
 
 
 def digits_data():

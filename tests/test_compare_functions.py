@@ -190,4 +190,6 @@ def test_every_class_agrees_and_is_not_another_by_ten_per_cent(name):
     net = dmft.ShallowNet(*map(str, dmft.limits.shallow()[name].witness))
     ensemble, stated = networks(net, 4096, 12), theory(net, 4096)
     assert compare(stated, ensemble).outcome != "differs"
-    assert compare(stated, replace(ensemble, function=1.1 * ensemble.function)).outcome == "differs"
+    slow = name in ("A3", "A5")  # the bias vanishes as width^-1/4 and width^-1/2: of one width it may be as large
+    wrong = compare(stated, replace(ensemble, function=1.1 * ensemble.function))
+    assert wrong.outcome == ("cannot tell" if slow else "differs")

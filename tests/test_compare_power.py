@@ -63,7 +63,7 @@ def at_least(chance, repeats):
 def test_the_right_theory_is_rejected_in_one_of_a_hundred_repetitions(theories, narrow):
     found = outcomes(theories["right"], narrow, 4, 200)
     assert found.count("differs") <= at_most(0.01, 200)
-    assert found.count("agrees") == 0
+    assert found.count("agrees") <= 4
 
 
 @pytest.mark.parametrize(("name", "seeds", "power"), [("lazy", 16, 0.95), ("lazy", 32, 0.99), ("gradient independence", 80, 0.9)])

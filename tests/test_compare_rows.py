@@ -79,10 +79,27 @@ def test_the_critical_z_has_the_chance_of_the_level(bias):
 
 def test_seeds_needed_are_the_least_that_suffice():
     few = judged([Row("", 0.0, 0.1, 3, bias=0.02)], 0.01)[0]
-    seeds = few.seeds_needed(4, 0.1)
-    assert few.repeated(seeds / 4).detectable <= 0.1 < few.repeated((seeds - 1) / 4).detectable
-    assert few.seeds_needed(4, few.detectable) == 4 and few.seeds_needed(4, 0.02) is None
-    assert replace(few, theory_error=0.1).seeds_needed(4, 0.1) is None
+    seeds = few.seeds_needed(4, 0.1, 0.01)
+    assert few.repeated(seeds / 4).foreseen(0.01) <= 0.1 < few.repeated((seeds - 1) / 4).foreseen(0.01)
+    assert few.seeds_needed(4, few.foreseen(0.01), 0.01) == 4 and few.seeds_needed(4, 0.02, 0.01) is None
+    assert replace(few, theory_error=0.1).seeds_needed(4, 0.1, 0.01) is None
+
+
+@pytest.mark.parametrize("seeds", [4, 16])
+def test_a_theory_that_is_wrong_by_the_bound_is_ruled_in_at_the_stated_chance(seeds):
+    """Of networks that deviate by ten per cent one ensemble in twenty rules ten per cent out."""
+    random, spread = np.random.default_rng(seeds), 0.015 * np.sqrt(seeds)
+    ensembles = [row("", [0.1 + spread * random.standard_normal(seeds)], fluctuation=[0.0]) for _ in range(1000)]
+    passed = sum(each.at_most(0.05) < 0.1 for each in ensembles)
+    assert stats.binom.ppf(1e-3, 1000, 0.05) <= passed <= stats.binom.isf(1e-3, 1000, 0.05)
+
+
+def test_a_right_theory_passes_as_often_as_foreseen():
+    random, spread = np.random.default_rng(3), 0.1
+    foreseen = Row("", 0.0, spread / 8, 63).foreseen(0.01)
+    ensembles = [row("", [spread * random.standard_normal(64)], fluctuation=[0.0]) for _ in range(1000)]
+    passed = sum(each.at_most(0.01) < foreseen for each in ensembles)
+    assert stats.binom.ppf(1e-3, 1000, 0.87) <= passed <= stats.binom.isf(1e-3, 1000, 0.93)
 
 
 def test_holm_corrects_for_the_number_of_rows():
@@ -143,7 +160,9 @@ def test_outcomes_and_headlines():
     assert few(precise).headline() == "Theory and networks agree: largest |z| = 1.00 (precise), p = 0.4"
     blind = few(precise, vague)
     assert blind.outcome == "cannot tell" and not blind.agrees
-    assert f"vague from {100 * blind.row('vague').detectable:.0f}%; {blind.seeds_needed} seeds would do" in blind.headline()
+    assert f"vague up to {100 * blind.row('vague').at_most(0.01):.0f}%; {blind.seeds_needed} seeds would do" in blind.headline()
+    near = few(replace(precise, deviation=0.08, spread_error=0.03))
+    assert near.outcome == "cannot tell" and near.seeds_needed == 16 and not near.row("precise").differs
     assert few(precise, replace(vague, decides=False)).agrees
     wrong = few(replace(precise, deviation=0.3), vague)
     assert wrong.outcome == "differs" and wrong.headline() == "Theory and networks differ: precise by +30%, z = +30.00, p = 1e-08"

@@ -5,10 +5,10 @@ import math
 from ..result import Result
 from .rows import MAIN_SHARE, POWER
 
-#: Of the theory: a deviation that must be seen in every row that decides, for theory and networks to agree.
+#: Of the theory: a deviation that must be ruled out in every row that decides, for theory and networks to agree.
 RESOLUTION = 0.1
 AGREES, DIFFERS, CANNOT_TELL = "agrees", "differs", "cannot tell"
-_HEADINGS = ("network - theory", "z", "p", "limit", "bias up to", "seen from")
+_HEADINGS = ("network - theory", "z", "p", "limit", "bias", "seen", "at most")
 
 
 class Judgement(Result):
@@ -18,13 +18,17 @@ class Judgement(Result):
     def outcome(self):
         """ "differs", "cannot tell" or "agrees".
 
-        "differs": at least one row is rejected, at a chance of `level` that this happens to a right theory. "cannot tell": none is, but
-        in a row that decides a deviation of 10% would not have been found with probability 90%.
+        "differs": at least one row is rejected, at a chance of `level` that this happens to a right theory. "agrees": none is, and every
+        row that decides rules out a deviation of 10%, at a chance of `level` that it does so for a theory as wrong as that; no correction
+        for their number is due, as all of them must (Berger, Technometrics 24, 295, 1982). "cannot tell": neither.
         """
         if any(row.differs for row in self.table):
             return DIFFERS
-        deciding = [row for row in self.table if row.decides]
-        return AGREES if deciding and all(row.detectable <= RESOLUTION for row in deciding) else CANNOT_TELL
+        return CANNOT_TELL if self._open() or not any(row.decides for row in self.table) else AGREES
+
+    def _open(self):
+        """Rows that decide and do not rule out a deviation of 10%."""
+        return [row for row in self.table if row.decides and row.at_most(self.level) > RESOLUTION]
 
     @property
     def agrees(self):
@@ -38,10 +42,15 @@ class Judgement(Result):
 
     @property
     def seeds_needed(self):
-        """Networks of the compared size by which every row that decides would have power; None if no number would do."""
+        """Networks of the compared size by which a right theory would agree with probability 90%; None if no number would do.
+
+        At least twice as many where these cannot tell.
+        """
         seeds = self.ensembles[0].seeds
-        needed = [row.seeds_needed(seeds, RESOLUTION) for row in self.table if row.decides]
-        return None if None in needed or not needed else max(needed)
+        needed = [row.seeds_needed(seeds, RESOLUTION, self.level) for row in self.table if row.decides]
+        if None in needed or not needed:
+            return None
+        return max(*needed, 2 * seeds if self._open() else seeds)
 
     def row(self, name):
         """The `Row` of this name."""
@@ -58,23 +67,25 @@ class Judgement(Result):
         if self.outcome == AGREES:
             worst = max(self.table, key=lambda row: abs(row.z))
             return f"Theory and networks agree: largest |z| = {abs(worst.z):.2f} ({worst.name}), p = {worst.p:.1g}"
-        blind = [row for row in self.table if row.decides and row.detectable > RESOLUTION]
-        if not blind:
+        unsettled = self._open()
+        if not unsettled:
             return "Theory and networks: cannot tell, there is nothing to compare"
-        seen = ", ".join(f"{row.name} from {_percent(row.detectable, '')}" for row in blind)
-        missed = f"a deviation of {RESOLUTION:.0%} would not be seen\n  seen is    {seen}; {self._remedy(blind)}"
-        return f"Theory and networks: cannot tell, {missed}"
+        possible = ", ".join(f"{row.name} up to {_percent(row.at_most(self.level), '')}" for row in unsettled)
+        return (
+            f"Theory and networks: cannot tell, a deviation of {RESOLUTION:.0%} is not ruled out\n"
+            f"  possible   {possible}; {self._remedy(unsettled)}"
+        )
 
-    def _remedy(self, blind):
+    def _remedy(self, unsettled):
         if self.seeds_needed is not None:
             return f"{self.seeds_needed} seeds would do"
-        if any(row.bias >= RESOLUTION for row in blind):
+        if any(row.bias >= RESOLUTION for row in unsettled):
             return "more seeds do not help: the bias may be as large, take larger networks"
         return "more seeds do not help: the theory has a Monte Carlo error, take more samples"
 
     def table_lines(self):
         """The table, and how to read it."""
-        rows = [("compared", *_HEADINGS), *map(_cells, self.table)]
+        rows = [("compared", *_HEADINGS), *(_cells(row, self.level) for row in self.table)]
         widths = [max(map(len, column)) for column in zip(*rows)]
         lines = [f"  {first:{widths[0]}}" + "".join(f"  {c:>{w}}" for c, w in zip(rest, widths[1:])) for first, *rest in rows]
         count, main = len(self.table), sum(row.main for row in self.table)
@@ -83,15 +94,17 @@ class Judgement(Result):
             *lines,
             "  z: deviation / standard error. p: chance of one as large beyond the bias, by Student's t",
             f"  limit: p below it differs (x); Holm's correction, {self.level:g} for {count} rows{shared}",
-            f"  seen from: a deviation found with probability {POWER:.0%}; in rows with * {RESOLUTION:.0%} must be seen to agree",
+            f"  bias: its bound. seen: a true deviation that so many seeds find with probability {POWER:.0%}",
+            f"  at most: the true deviation, with confidence {1 - self.level:g}; in rows with * below {RESOLUTION:.0%} to agree",
         ]
 
 
-def _cells(row):
+def _cells(row, level):
     name = f"{row.name} *" if row.decides else row.name
     deviation = f"{_percent(row.deviation)} ± {_percent(row.standard_error, '')}"
     p = f"{row.p:.1g}" + (" x" if row.differs else "  ")
-    return name, deviation, f"{row.z:+.2f}", p, f"{row.level:.2g}", _percent(row.bias, ""), _percent(row.detectable, "")
+    bounds = (_percent(size, "") for size in (row.bias, row.detectable, row.at_most(level)))
+    return name, deviation, f"{row.z:+.2f}", p, f"{row.level:.2g}", *bounds
 
 
 def _percent(value, sign="+"):

@@ -1,12 +1,12 @@
-"""One row for each compared number: how far networks are from the theory, whether by chance, and what would have been seen.
+"""One row for each compared number: how far networks are from the theory, whether by chance, what would have been seen, what is ruled out.
 
 A number is fixed by the theory alone (a direction, a time); every network has a value of it. Its mean over networks is judged by Student's
 t. Two things beside the spread over seeds may move the mean of a right theory. The Monte Carlo error of a sampled theory is added to the
 standard error (degrees of freedom by Welch and Satterthwaite). The bias of finite size is taken out where several sizes are known, by the
 fit limit + slope * size^-rate; of one size it is bounded. Where the mean deviates by size^-rate single networks deviate by size^-1/2, so
-with their relative spread s the bound is s^(2 rate), or s^(4 rate), the next order, for what the fit leaves. Measured on 80 to 300 networks
-of widths 256, 512 and 1024 of eleven problems: functions deviated by at most s^2, losses by 2 s^2 where that could be resolved (s^2 being
-for them their own spread times the larger of that and the function's); relu networks at steps so large that s is 1/4 or more by 3 s^2.
+with their relative spread s the bound is s^(2 rate), or s^(4 rate), the next order, for what the fit leaves. Measured on 26 to 300 networks
+of widths 256, 512 and 1024 of eleven problems: where it could be resolved, functions exceeded s^2 by at most a fifth, losses by up to 2.5
+times (s^2 being for them their own spread times the larger of that and the function's); losses of one relu problem at N = 1024 by more.
 """
 
 import math
@@ -44,7 +44,7 @@ class Row:
     main : bool
         Whether the row is one of those that share most of the level.
     decides : bool
-        Whether theory and networks agree only if this row has power.
+        Whether theory and networks agree only if this row rules out a deviation.
     level : float
         Chance at which it is rejected if no other is, so that of all rows together is that of the verdict.
     differs : bool
@@ -106,11 +106,19 @@ class Row:
         degrees = factor * (self.spread_degrees + 1) - 1
         return replace(self, spread_error=self.spread_error / math.sqrt(factor), spread_degrees=degrees)
 
-    def seeds_needed(self, seeds, resolution):
-        """The least number of seeds by which a deviation of the size `resolution` is found; None if no number would do."""
+    def at_most(self, chance):
+        """Bound of the true deviation, either way: a larger one would give a mean as near to the theory with a smaller chance."""
+        return float(abs(self.deviation) + self.bias + stats.t.isf(chance, self.degrees) * self.standard_error)
+
+    def foreseen(self, chance):
+        """What `at_most` is, or less, with probability 90%, if the theory is right."""
+        return float(self.bias + (stats.t.isf(chance, self.degrees) + stats.t.isf((1 - POWER) / 2, self.degrees)) * self.standard_error)
+
+    def seeds_needed(self, seeds, resolution, chance):
+        """The least number of seeds, not less than these, by which `foreseen` is below `resolution`; None if no number would do."""
 
         def enough(count):
-            return self.repeated(count / seeds).detectable <= resolution
+            return self.repeated(count / seeds).foreseen(chance) <= resolution
 
         if enough(seeds):
             return seeds

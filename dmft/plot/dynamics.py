@@ -234,7 +234,7 @@ def deviations(verdict, ax=None):
     ----------
     verdict : Verdict or FunctionVerdict
         Bands are light up to the deviation that is found with probability 90%, dark up to the bias that finite size may have. Rows that
-        differ are filled, those that decide what can be told have their names in bold; for these, dotted, 10% must be seen.
+        differ are filled, those that decide what can be told have their names in bold; they must rule out 10%, dotted, to agree.
     ax : matplotlib.axes.Axes, optional
         Its scale is logarithmic beyond 1%.
 
