@@ -1,299 +1,136 @@
 """The march of a deep linear network: all layers, the input modes and the samples, row by row in time, exact by causality.
 
-At every time t (docs/theory/deep_linear.md, section 3): g^L ... g^1, the kernel K, v of every mode, Delta, u of every mode,
-h^1 ... h^L. Layers and modes are instances of `two_field`; the optimizer enters through decay(t) and memory(t, s).
+`equations` is docs/theory/deep_linear.md, section 3, as a table of half rows: at every time t g^L ... g^1, the kernel K, v of every mode,
+Delta, u of every mode, h^1 ... h^L. Layers and modes are instances of `two_field`, `row_march` carries the table out; the
+optimizer enters through decay(t) and memory(t, s).
 """
 
 import time
+from itertools import accumulate
 from typing import NamedTuple
 
 import numpy as np
 from scipy.linalg import solve_triangular
 
 from . import history
-from .compiled import inner, kernel
-from .history import History, clear, left, write
+from .history import padded
 from .linear_problem import OrderParameters
-from .two_field import Rows, Source, TwoField, backward, correlate, empty_rows, forward
+from .low_rank_history import compress
+from .row_march import March, Program, march_rows as _march_rows, work
+from .two_field import DECAY, MEMORY, NONE, ONE, Field, Response, Source, Term, TwoField, multiplied, table
 
 BLOCK_ROWS = 64
 #: About how long rows are computed at a stretch, as an interrupt waits for it; a row at least, a block at most.
 _SECONDS = 0.25
 
 
-class March(NamedTuple):
-    """State of the march after some rows: everything the next rows need.
-
-    Attributes
-    ----------
-    history : History
-        Matrices in the order Rh, Rg, Ch, Cg of all layers, Cv, Cu, Cd, Rd (reported), H, G of all layers, H, Rh, G, Rg of all
-        modes (internal).
-    mode_responses : ndarray (2, n, n)
-        Rv and Ru, the responses averaged over modes: reported, never multiplied.
-    noise_blocks : ndarray (n, C)
-        Equal-time blocks that sampling adds to the error correlation; shape (0, C) for full batches.
-    losses : ndarray (2, T)
-        Test and train.
-    """
-
-    history: History
-    mode_responses: np.ndarray
-    noise_blocks: np.ndarray
-    losses: np.ndarray
-
-
-class Work(NamedTuple):
-    """Scratch of the march and constant arrays, so that the compiled part allocates nothing.
-
-    Attributes
-    ----------
-    rows : Rows
-    kappa, mean, errors : ndarray (C, n)
-        Row of the memory kernel for all pairs of outputs; row of an average over modes; row of Rd.
-    decay, ones : ndarray (n,)
-    identity, nothing : ndarray (C, C)
-    no_blocks : ndarray (0, C)
-    """
-
-    rows: Rows
-    kappa: np.ndarray
-    mean: np.ndarray
-    errors: np.ndarray
-    decay: np.ndarray
-    ones: np.ndarray
-    identity: np.ndarray
-    nothing: np.ndarray
-    no_blocks: np.ndarray
-
-
 class Places(NamedTuple):
-    """Where the matrices of the first layer and of the data stand in the history; layer l follows l places later."""
+    """Where the matrices stand in the history: ranges over the layers or the input modes, and single ones.
 
-    Rh: int
-    Rg: int
-    Ch: int
-    Cg: int
+    The order parameters come first, in the order of their names here; what is internal to the march, from H on, follows.
+    """
+
+    Rh: range
+    Rg: range
+    Ch: range
+    Cg: range
     Cv: int
     Cu: int
     Cd: int
     Rd: int
-    H: int
-    G: int
-    modes: int
+    Rv: int
+    Ru: int
+    H: range
+    G: range
+    mode_H: range
+    mode_G: range
+    mode_Rh: range
+    mode_Rg: range
+
+    @property
+    def reported(self):
+        """Number of matrices that are order parameters."""
+        return self.H.start
+
+    @property
+    def internal(self):
+        """Number of the others."""
+        return self.mode_Rg.stop - self.H.start
+
+
+def places(problem):
+    """`Places` for a `LinearProblem`."""
+    layers, modes = problem.layers, len(problem.eigenvalues)
+    starts = list(accumulate([0] + 4 * [layers] + 6 * [1] + 2 * [layers] + 4 * [modes]))
+    ranges = [range(start, stop) for start, stop in zip(starts, starts[1:])]
+    return Places(*ranges[:4], *starts[4:10], *ranges[10:])
+
+
+def equations(problem):
+    """The half rows of section 3 in their order.
+
+    The responses are the scaled ones of `linear_problem`: coupling gamma^2, initial variance s0 = 1 / (gamma^2 nu_L).
+    """
+    at, L, M = places(problem), problem.layers, len(problem.eigenvalues)
+    lam, n, alpha, r = problem.eigenvalues, problem.fractions, problem.sample_ratio, problem.width_steps
+    s0, first_over_last = problem.initial_variance, problem.first_over_last
+    dd = DECAY if np.any(problem.decay != 1.0) else ONE
+    identity, noise, *target = range(2 + M)
+
+    layers = [TwoField(*block, problem.coupling) for block in zip(at.H, at.Rh, at.G, at.Rg)]
+    Ca = [Source(C, 1.0, dd) for C in (at.Cu, *at.Ch[:-1])]
+    Cb = [Source(C, r[l], dd) for l, C in enumerate(at.Cg[1:])] + [Source(constant=identity, constant_factor=dd)]
+    A = [[Term(at.Ru, dd, -s0), Term(at.Cu, MEMORY, 1.0)]]
+    A += [[Term(Rh, dd, 1.0), Term(Ch, MEMORY, 1.0)] for Rh, Ch in zip(at.Rh, at.Ch[:-1])]
+    B = [[Term(Rg, dd, r[l]), Term(Cg, MEMORY, r[l])] for l, (Rg, Cg) in enumerate(zip(at.Rg[1:], at.Cg[1:]))]
+    B += [[Term(NONE, MEMORY, 1.0)]]
+
+    modes = [TwoField(*block, 1.0) for block in zip(at.mode_H, at.mode_Rh, at.mode_G, at.mode_Rg)]
+    minus_K = [Term(at.Rg[0], dd, -first_over_last), Term(at.Cg[0], MEMORY, -first_over_last)]
+    Ca_k = [Source(NONE if problem.online or np.isinf(alpha) else at.Cd, lam[k] / alpha, fresh=problem.online) for k in range(M)]
+    Cb_k = [Source(at.Cg[0] if s0 else NONE, s0 * first_over_last, dd, constant=target[k]) for k in range(M)]
+
+    fixed_samples = not problem.online and np.isfinite(alpha)
+    residual = Source(at.Cv, 1.0, fresh=fixed_samples and problem.batch_excess > 0.0, constant=noise)
+    R_D = Response(at.Rd, at.Rd, float(fixed_samples), True, 1.0, residual)
+    return [
+        *(layers[l].backward(B[l], Ca[l], Cb[l], at.Cg[l]) for l in reversed(range(L))),
+        *(modes[k].backward(minus_K, Ca_k[k], Cb_k[k], at.Cv, n[k] * lam[k], float(k > 0), at.Rv) for k in range(M)),
+        Field([Term(at.Rv, ONE, 1.0 / alpha)], True, [R_D], at.Cd),
+        *(modes[k].forward([Term(at.Rd, ONE, lam[k])], Ca_k[k], Cb_k[k], at.Cu, n[k], float(k > 0), at.Ru) for k in range(M)),
+        *(layers[l].forward(A[l], Ca[l], Cb[l], at.Ch[l]) for l in range(L)),
+    ]
+
+
+def program(problem, fields):
+    """What `row_march` needs to know of a `LinearProblem` with these equations."""
+    outputs, data = problem.outputs, problem.layers + len(problem.eigenvalues)
+    n = problem.rows * outputs
+    decay, units = np.zeros(padded(n)), np.zeros((2, outputs, padded(n)))
+    decay[:n] = np.repeat(problem.decay, outputs)
+    for c in range(outputs):
+        units[ONE, c, c:n:outputs] = 1.0
+    units[DECAY] = units[ONE] * decay
+    fixed_samples = not problem.online and np.isfinite(problem.sample_ratio)
+    return Program(
+        *table(fields),
+        constants=np.concatenate([[np.eye(outputs), problem.noise], problem.target]),
+        decay=decay,
+        units=units,
+        memory=problem.memory,
+        test=data - 1,
+        samples=data,
+        online=problem.online,
+        batch_excess=problem.batch_excess if fixed_samples else 0.0,
+        divergence_factor=problem.divergence_factor,
+    )
 
 
 def start(problem):
     """An empty `March` for a `LinearProblem`."""
-    rows, outputs = problem.rows, problem.outputs
-    n = rows * outputs
-    noisy = problem.online or problem.batch_excess > 0
-    return March(
-        history=history.empty(4 * problem.layers + 4, 2 * problem.layers + 4 * len(problem.eigenvalues), rows, outputs),
-        mode_responses=np.zeros((2, n, n)),
-        noise_blocks=np.zeros((n if noisy else 0, outputs)),
-        losses=np.full((2, rows), np.inf),
-    )
-
-
-def _work(problem):
-    outputs = problem.outputs
-    n = problem.rows * outputs
-    return Work(
-        empty_rows(outputs, n),
-        *np.zeros((3, outputs, n)),
-        np.repeat(problem.decay, outputs),
-        np.ones(n),
-        np.eye(outputs),
-        np.zeros((outputs, outputs)),
-        np.zeros((0, outputs)),
-    )
-
-
-@inner
-def _places(layers):
-    data = 4 * layers
-    return Places(0, layers, 2 * layers, 3 * layers, data, data + 1, data + 2, data + 3, data + 4, data + 4 + layers, data + 4 + 2 * layers)
-
-
-@inner
-def _layer(problem, at, l):
-    return TwoField(at.H + l, at.Rh + l, at.G + l, at.Rg + l, problem.coupling)
-
-
-@inner
-def _layer_sources(problem, at, work, l):
-    """Ca^1 = dd o C_u, Ca^{l+1} = dd o Ch^l; Cb^l = r_l dd o Cg^{l+1}, Cb^L = dd."""
-    below = at.Ch + l - 1 if l > 0 else at.Cu
-    a = Source(below, 1.0, work.decay, work.no_blocks, work.decay, work.nothing)
-    if l == len(problem.width_steps):
-        return a, Source(-1, 0.0, work.decay, work.no_blocks, work.decay, work.identity)
-    return a, Source(at.Cg + l + 1, problem.width_steps[l], work.decay, work.no_blocks, work.decay, work.nothing)
-
-
-@inner
-def _mode(problem, at, k):
-    modes = len(problem.eigenvalues)
-    return TwoField(at.modes + k, at.modes + modes + k, at.modes + 2 * modes + k, at.modes + 3 * modes + k, 1.0)
-
-
-@inner
-def _mode_sources(problem, state, at, work, k):
-    """Ca_k = lambda_k C_D / alpha, with C_D at equal times only when samples are fresh; Cb_k = w*_k^2 Omega + Cn."""
-    scale = problem.eigenvalues[k] / problem.sample_ratio
-    if problem.online:
-        a = Source(-1, scale, work.ones, state.noise_blocks, work.ones, work.nothing)
-    else:
-        a = Source(at.Cd, scale, work.ones, work.no_blocks, work.ones, work.nothing)
-    initial = problem.initial_variance * problem.first_over_last
-    return a, Source(at.Cg, initial, work.decay, work.no_blocks, work.ones, problem.target[k])
-
-
-@inner
-def _kernel_row(work, p, stop, factor, response, response_factor, correlation):
-    """kernel = factor (dd o response_factor R + kappa o C) for the slab of rows that starts at p, columns below `stop`."""
-    kernel, decay = work.rows.kernel, work.decay
-    for c in range(kernel.shape[0]):
-        for s in range(stop):
-            memory = work.kappa[c, s] * correlation[p + c, s]
-            kernel[c, s] = factor * (decay[p] * decay[s] * response_factor * response[p + c, s] + memory)
-
-
-@inner
-def _add_to(total, p, weight, row):
-    for c in range(row.shape[0]):
-        for s in range(p):
-            total[c, s] += weight * row[c, s]
-
-
-@inner
-def _trace(row, p):
-    total = 0.0
-    for c in range(row.shape[0]):
-        total += row[c, p + c]
-    return total
-
-
-@inner
-def _backward_layers(problem, state, at, work, t):
-    """g^L ... g^1 with B^L = kappa and B^l = r_l (dd o Rg^{l+1} + kappa o Cg^{l+1})."""
-    history, rows = state.history, work.rows
-    values, outputs = history.reported, history.outputs
-    p = t * outputs
-    for l in range(len(problem.width_steps), -1, -1):
-        if l == len(problem.width_steps):
-            for c in range(outputs):
-                for s in range(p):
-                    rows.kernel[c, s] = work.kappa[c, s] if s % outputs == c else 0.0
-        else:
-            _kernel_row(work, p, p, problem.width_steps[l], values[at.Rg + l + 1], 1.0, values[at.Cg + l + 1])
-        a, b = _layer_sources(problem, at, work, l)
-        backward(history, _layer(problem, at, l), t, a, b, rows)
-        write(history, at.Cg + l, t, rows.correlation)
-
-
-@inner
-def _backward_modes(problem, state, at, work, t):
-    """v of every mode, B_k = -K with K = (nu_1 / nu_L) (dd o Rg^1 + kappa o Cg^1); averages R_v and C_v."""
-    history, rows = state.history, work.rows
-    p, q = t * history.outputs, (t + 1) * history.outputs
-    _kernel_row(work, p, p, -problem.first_over_last, history.reported[at.Rg], 1.0, history.reported[at.Cg])
-    clear(work.mean, q)
-    for k in range(len(problem.eigenvalues)):
-        weight = problem.fractions[k] * problem.eigenvalues[k]
-        a, b = _mode_sources(problem, state, at, work, k)
-        backward(history, _mode(problem, at, k), t, a, b, rows)
-        _add_to(work.mean, q, weight, rows.correlation)
-        _add_to(state.mode_responses[0, p:q], p, weight, rows.responses[0])
-    write(history, at.Cv, t, work.mean)
-
-
-@inner
-def _samples(problem, state, at, work, t):
-    """Errors Delta: R_D = 1 + R_v R_D / alpha, C_D = R_D (C_v + noise) R_D^T, and the excess noise of random batches."""
-    history, rows, mean, errors = state.history, work.rows, work.mean, work.errors
-    outputs = history.outputs
-    p, q = t * outputs, (t + 1) * outputs
-    clear(errors, q)
-    fixed = not problem.online and np.isfinite(problem.sample_ratio)
-    if fixed:
-        clear(rows.kernel, p)
-        _add_to(rows.kernel, p, 1.0 / problem.sample_ratio, state.mode_responses[0, p:q])
-        left(history, at.Rd, rows.kernel, p, errors)
-    for c in range(outputs):
-        errors[c, p + c] = 1.0
-    write(history, at.Rd, t, errors)
-    if fixed:
-        residual = Source(at.Cv, 1.0, work.ones, state.noise_blocks, work.ones, problem.noise)
-        correlate(history, at.Rd, errors, residual, q, rows.sources[0], mean)
-    else:
-        for c in range(outputs):
-            for s in range(q):
-                mean[c, s] = 0.0 if problem.online and s < p else mean[c, s] + problem.noise[c, s % outputs]
-    train_loss = _trace(mean, p)
-    if state.noise_blocks.shape[0] > 0:
-        for c in range(outputs):
-            for e in range(outputs):
-                block = mean[c, p + e]
-                state.noise_blocks[p + c, e] = block if problem.online else problem.batch_excess * block
-                mean[c, p + e] += 0.0 if problem.online else problem.batch_excess * block
-    write(history, at.Cd, t, mean)
-    return train_loss
-
-
-@inner
-def _forward_modes(problem, state, at, work, t):
-    """u of every mode, A_k = lambda_k R_D; averages C_u and R_u."""
-    history, rows = state.history, work.rows
-    p, q = t * history.outputs, (t + 1) * history.outputs
-    clear(work.mean, q)
-    for k in range(len(problem.eigenvalues)):
-        clear(rows.kernel, q)
-        _add_to(rows.kernel, q, problem.eigenvalues[k], work.errors)
-        a, b = _mode_sources(problem, state, at, work, k)
-        forward(history, _mode(problem, at, k), t, a, b, rows)
-        _add_to(work.mean, q, problem.fractions[k], rows.correlation)
-        _add_to(state.mode_responses[1, p:q], q, problem.fractions[k], rows.responses[1])
-    write(history, at.Cu, t, work.mean)
-
-
-@inner
-def _forward_layers(problem, state, at, work, t):
-    """h^1 ... h^L with A^1 = -dd o R_u / (gamma^2 nu_L) + kappa o C_u and A^{l+1} = dd o Rh^l + kappa o Ch^l."""
-    history, rows = state.history, work.rows
-    values = history.reported
-    p, q = t * history.outputs, (t + 1) * history.outputs
-    for l in range(len(problem.width_steps) + 1):
-        if l == 0:
-            _kernel_row(work, p, q, 1.0, state.mode_responses[1], -problem.initial_variance, values[at.Cu])
-        else:
-            _kernel_row(work, p, q, 1.0, values[at.Rh + l - 1], 1.0, values[at.Ch + l - 1])
-        a, b = _layer_sources(problem, at, work, l)
-        forward(history, _layer(problem, at, l), t, a, b, rows)
-        write(history, at.Ch + l, t, rows.correlation)
-
-
-@kernel
-def _march_rows(problem, state, work, first, last):
-    """Compute rows first <= t < last in place; returns the number of finished rows, less than `last` where training diverges."""
-    losses, outputs = state.losses, state.history.outputs
-    at = _places(len(problem.width_steps) + 1)
-    for t in range(first, last):
-        p = t * outputs
-        for c in range(outputs):
-            for s in range(p + outputs):
-                work.kappa[c, s] = problem.memory[t, s // outputs]
-        _backward_layers(problem, state, at, work, t)
-        _backward_modes(problem, state, at, work, t)
-        losses[0, t] = _trace(work.mean, p)
-        if not losses[0, t] <= problem.divergence_factor * losses[0, 0]:
-            return t
-        losses[1, t] = _samples(problem, state, at, work, t)
-        _forward_modes(problem, state, at, work, t)
-        _forward_layers(problem, state, at, work, t)
-        if not np.isfinite(_trace(work.rows.correlation, p)):
-            return t
-    return last
+    at, rows, outputs = places(problem), problem.rows, problem.outputs
+    empty = history.empty(at.reported, at.internal, rows, outputs)
+    return March(empty, np.zeros((empty.size, outputs)), np.full((2, rows), np.inf))
 
 
 def march(problem, state=None, done=0):
@@ -308,26 +145,53 @@ def march(problem, state=None, done=0):
         Whether the training diverges at row `done`; the last block then.
     """
     state = start(problem) if state is None else state
-    work, affordable, diverged = _work(problem), BLOCK_ROWS, False
+    fields, scratch = equations(problem), work(problem.rows, problem.outputs)
+    stated, numbers = program(problem, fields), multiplied(fields)
+    affordable, diverged = BLOCK_ROWS, False
     while done < problem.rows and not diverged:
         rows = max(1, min(affordable, BLOCK_ROWS - done % BLOCK_ROWS, problem.rows - done))
         stop, began = done + rows, time.perf_counter()
-        done = _march_rows(problem, state, work, done, stop)
+        done = _march_rows(stated, state, scratch, done, stop)
         affordable = int(rows * _SECONDS / (time.perf_counter() - began))
         diverged = done < stop
         if diverged:
             state.losses[:, done:] = np.inf
         else:
-            state = state._replace(history=history.compress(state.history, done))
+            state = state._replace(history=compress(state.history, numbers, done))
         yield state, done, diverged
+
+
+def losses(problems):
+    """Test and train losses of many problems, each of the same sizes T, C, L and M, in the memory of one march.
+
+    Returns
+    -------
+    ndarray (problems, 2, T)
+        From the row at which a training diverges on infinite.
+    """
+    found, state = [], None
+    for problem in problems:
+        state = start(problem) if state is None else _cleared(state)
+        for marched, _, _ in march(problem, state):
+            pass
+        found.append(marched.losses.copy())
+    return np.array(found)
+
+
+def _cleared(state):
+    """The memory of a march, empty again."""
+    for array in (state.history.reported, state.history.internal, state.history.scale, state.noise):
+        array[:] = 0.0
+    state.losses[:] = np.inf
+    return state
 
 
 def order_parameters(problem, state):
     """`OrderParameters` of the rows marched so far, views of the state."""
-    values, layers = state.history.reported, problem.layers
-    Rh, Rg, Ch, Cg = (values[i * layers : (i + 1) * layers] for i in range(4))
-    Cv, Cu, Cd, Rd = values[4 * layers :]
-    Rv, Ru = state.mode_responses
+    at, n = places(problem), problem.rows * problem.outputs
+    values = state.history.reported.reshape(-1, state.history.size, state.history.size)[:, :n, :n]
+    Rh, Rg, Ch, Cg = (values[place.start : place.stop] for place in at[:4])
+    Cv, Cu, Cd, Rd, Rv, Ru = values[at.Cv : at.H.start]
     return OrderParameters(Ch, Cg, Rh, Rg, Cv, Cu, Rv, Ru, Cd, Rd, *state.losses)
 
 
@@ -339,41 +203,41 @@ def restore(problem, order, rows):
     """
     state = start(problem)
     outputs, layers, c = problem.outputs, problem.layers, problem.coupling
-    n = rows * outputs
+    n, time = rows * outputs, np.repeat(np.arange(rows), outputs)
     for target, source in zip(order_parameters(problem, state), order):
         if target.ndim == 1:
             target[:rows] = source[:rows]
         else:
-            target[..., :n, :n] = np.tril(source[..., :n, :n])
+            lower = np.tril(source[..., :n, :n])
+            same_time = np.where(time[:, None] == time, np.tril(lower, -1), 0.0)
+            target[..., :n, :n] = lower + np.swapaxes(same_time, -1, -2)
     Ch, Cg, Rh, Rg, _, Cu, _, Ru, Cd, Rd, *_ = (f[..., :n, :n] if f.ndim > 1 else f for f in order_parameters(problem, state))
     decay = np.repeat(problem.decay[:rows], outputs)
     decays = np.outer(decay, decay)
     memory = np.kron(problem.memory[:rows, :rows], np.ones((outputs, outputs)))
     unit = np.eye(n)
 
-    internal = state.history.internal
+    at, values = places(problem), [values[:n, :n] for values in history.matrices(state.history)]
     for l in range(layers):
         A = decays * Rh[l - 1] + memory * Ch[l - 1] if l > 0 else -problem.initial_variance * decays * Ru + memory * Cu
         if l < layers - 1:
             B = problem.width_steps[l] * (decays * Rg[l + 1] + memory * Cg[l + 1])
         else:
             B = np.kron(problem.memory[:rows, :rows], np.eye(outputs))
-        internal[l, :n, :n] = unit + c * A @ Rg[l]
-        internal[layers + l, :n, :n] = unit + c * B @ Rh[l]
+        values[at.H[l]][:] = unit + c * A @ Rg[l]
+        values[at.G[l]][:] = unit + c * B @ Rh[l]
 
     K = problem.first_over_last * (decays * Rg[0] + memory * Cg[0])
-    modes = len(problem.eigenvalues)
-    H, Rh, G, Rg = internal[2 * layers :].reshape(4, modes, *internal.shape[1:])[..., :n, :n]
     for k, eigenvalue in enumerate(problem.eigenvalues):
         A = eigenvalue * Rd
-        H[k] = solve_triangular(unit + A @ K, unit, lower=True, unit_diagonal=True)
-        G[k] = solve_triangular(unit + K @ A, unit, lower=True, unit_diagonal=True)
-        Rh[k], Rg[k] = A @ G[k], -K @ H[k]
+        H = solve_triangular(unit + A @ K, unit, lower=True, unit_diagonal=True)
+        G = solve_triangular(unit + K @ A, unit, lower=True, unit_diagonal=True)
+        values[at.mode_H[k]][:], values[at.mode_G[k]][:] = H, G
+        values[at.mode_Rh[k]][:], values[at.mode_Rg[k]][:] = A @ G, -K @ H
 
     if problem.online or problem.batch_excess > 0:
         share = 1.0 if problem.online else problem.batch_excess / (1.0 + problem.batch_excess)
         for t in range(rows):
             slab = slice(t * outputs, (t + 1) * outputs)
-            block = np.tril(Cd[slab, slab])
-            state.noise_blocks[slab] = share * (block + np.tril(block, -1).T)
+            state.noise[slab] = share * Cd[slab, slab]
     return state

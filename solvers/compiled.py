@@ -90,3 +90,11 @@ kernel = _compiled(nogil=True)
 kernel_fast = _compiled(nogil=True, fastmath=FAST)
 inner = _compiled(**_INNER)
 inner_fast = _compiled(**_INNER, fastmath=FAST)
+
+# The march of many short products: nothing is allocated and no references are counted, which would take longer than a product. `bare` is
+# called from Python, `part` from it, and `text` stands in the text of its callers, which compiles once what calls would compile
+# again at every level.
+bare = _compiled(nogil=True, _nrt=False)
+part = _compiled(**_INNER, _nrt=False)
+part_fast = _compiled(**_INNER, fastmath=FAST, _nrt=False)
+text = njit(inline="always")

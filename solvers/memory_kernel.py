@@ -10,7 +10,7 @@ def memory_kernel(learning_rates, momentum=0.0, nesterov=False, weight_decay=0.0
     """Response of the weights to their initial value and to the gradient of every step.
 
     The optimizer is run on scalars, all unit impulses side by side: column s of the buffer follows the impulse G(s) = 1,
-    and the last column the initial value W(0) = 1.
+    and the last column the initial value W(0) = 1. Plain steps just add up, kappa(t, s) = eta_s.
 
     Parameters
     ----------
@@ -26,6 +26,8 @@ def memory_kernel(learning_rates, momentum=0.0, nesterov=False, weight_decay=0.0
         Strictly lower triangular.
     """
     steps = len(learning_rates)
+    if momentum == 0.0 and weight_decay == 0.0:
+        return np.ones(steps + 1), np.tril(np.broadcast_to(np.append(learning_rates, 0.0), (steps + 1, steps + 1)), -1)
     weights = np.zeros((steps + 1, steps + 2))
     weights[0, -1] = 1.0
     buffer = np.zeros(steps + 2)

@@ -10,18 +10,142 @@ H = dh/da, Rh = dh/db, G = dg/db, Rg = dg/da, row t follows from the rows before
 
 No inverse and no fixed point: the row march is exact. A, B, Rh and Rg are scaled responses (see `linear_problem`), which puts
 the `coupling` c in front of every product of two of them. With several outputs "row t" is a slab of rows.
+
+Nothing is computed here. A theory is a table of such half rows, `Field`s in the order in which they become known, and `row_march`
+carries it out; matrices are numbers of places in a `history`. H and G of an input mode are the same in exact arithmetic, but a march that
+takes one for the other lets rounding grow exponentially with time.
 """
 
 from typing import NamedTuple
 
 import numpy as np
 
-from .compiled import inner
-from .history import clear, left, right, symmetric, write
+#: No matrix, no constant.
+NONE = -1
+
+#: What a term of a coefficient row is multiplied with, entry by entry: 1, d(t) d(s), or kappa(t, s).
+ONE, DECAY, MEMORY = range(3)
+
+
+class Term(NamedTuple):
+    """Summand of a coefficient row: weight times row t of a matrix, or of the unit matrix if none, times a factor."""
+
+    matrix: int
+    factor: int
+    weight: float
+
+
+class Source(NamedTuple):
+    """Covariance of a source field: variance * (f o C + fresh) + w w^T o (11^T (x) constant), f = 1 or d(t) d(s), w = 1 or d(t).
+
+    Attributes
+    ----------
+    matrix : int
+        C; none: zero.
+    variance : float
+    factor : int
+        ONE or DECAY.
+    fresh : bool
+        Whether the noise of fresh samples, at equal times, is added.
+    constant : int
+        Number of the constant, (outputs, outputs); -1: none.
+    constant_factor : int
+    """
+
+    matrix: int = NONE
+    variance: float = 0.0
+    factor: int = ONE
+    fresh: bool = False
+    constant: int = NONE
+    constant_factor: int = ONE
+
+
+class Response(NamedTuple):
+    """One of the two responses of a half row, row t of R = scale * x[t] M + unit, and its weight in the correlation.
+
+    Attributes
+    ----------
+    left : int
+        M.
+    place : int
+        R.
+    scale : float
+        0: R is the unit matrix.
+    unit : bool
+    weight : float
+        Of the term (R[t] Cov) R^T, with the covariance of the source.
+    source : Source
+    mean : int
+        Matrix that the row goes into as well, like the row of the correlation.
+    """
+
+    left: int
+    place: int
+    scale: float
+    unit: bool
+    weight: float
+    source: Source
+    mean: int = NONE
+
+
+class Field(NamedTuple):
+    """Half row: coefficients x[t], the sum of the terms; its responses; and the row of the correlation, the sum of their terms.
+
+    Attributes
+    ----------
+    terms : list of Term
+    strict : bool
+        Whether x[t, t] = 0.
+    responses : list of Response
+    correlation : int
+        Matrix that the row of the correlation goes into.
+    weight : float
+    kept : float
+        1 where it is added to what is there, else 0.
+    """
+
+    terms: list
+    strict: bool
+    responses: list
+    correlation: int
+    weight: float = 1.0
+    kept: float = 0.0
+
+
+def _records(kind):
+    """Type of the entries of an array of such tuples of numbers."""
+    return [(name, np.float64 if of is float else np.int64) for name, of in kind.__annotations__.items()]
+
+
+_TERM = np.dtype(_records(Term))
+_RESPONSE = np.dtype([field for field in _records(Response) if field[0] != "source"] + _records(Source))
+_FIELD = np.dtype(
+    [("terms", np.int64), ("terms_stop", np.int64), ("strict", np.int64), ("responses", np.int64), ("responses_stop", np.int64)]
+    + [("correlation", np.int64), ("weight", np.float64), ("kept", np.float64)]
+)
+
+
+def table(fields):
+    """The fields, their responses and their terms as three arrays of records; a field names the ranges that are its own."""
+    terms, responses, rows = [], [], []
+    for field in fields:
+        first = len(terms), len(responses)
+        terms += field.terms
+        responses += [(*response[:5], *response[6:], *response.source) for response in field.responses]
+        rows.append((first[0], len(terms), field.strict, first[1], len(responses), *field[3:]))
+    return np.array(rows, _FIELD), np.array(responses, _RESPONSE), np.array(terms, _TERM)
+
+
+def multiplied(fields):
+    """Numbers of the matrices that the fields of a table are products with."""
+    found = set()
+    for response in (response for field in fields for response in field.responses if response.scale != 0.0):
+        found |= {response.left} | ({response.place, response.source.matrix} if response.weight != 0.0 else set())
+    return sorted(found - {NONE})
 
 
 class TwoField(NamedTuple):
-    """Places of the four response matrices of one block in the history, and its coupling."""
+    """Places of the four response matrices of one block, and its coupling."""
 
     H: int
     Rh: int
@@ -29,154 +153,18 @@ class TwoField(NamedTuple):
     Rg: int
     coupling: float
 
+    def _weight(self, coupled, source):
+        """Weight of a term of the correlation: the coupling, or 1; 0 where there is no source, so that nothing is multiplied."""
+        return 0.0 if source.variance == 0.0 and source.constant == NONE else self.coupling if coupled else 1.0
 
-class Source(NamedTuple):
-    """Covariance of a source field: scale * (decay decay^T o C + diagonal) + (weight weight^T) o (11^T (x) constant).
+    def backward(self, B, a, b, Cg, weight=1.0, kept=0.0, mean=NONE):
+        """Row t of g: Rg[t], G[t] and Cg[t]; Rg is averaged in `mean`."""
+        Rg = Response(self.H, self.Rg, 1.0, False, self._weight(True, a), a, mean)
+        G = Response(self.Rh, self.G, self.coupling, True, self._weight(False, b), b)
+        return Field(B, True, [Rg, G], Cg, weight, kept)
 
-    Attributes
-    ----------
-    matrix : int
-        Place of C in the history; -1: none.
-    scale : float
-    decay, weight : ndarray (n,)
-    constant : ndarray (outputs, outputs)
-    diagonal : ndarray (n, outputs)
-        Blocks at equal times, the noise of fresh samples; shape (0, outputs) where there is none.
-    """
-
-    matrix: int
-    scale: float
-    decay: np.ndarray
-    diagonal: np.ndarray
-    weight: np.ndarray
-    constant: np.ndarray
-
-
-class Rows(NamedTuple):
-    """Slabs (outputs, n) of the row at work, so that the march allocates nothing.
-
-    Attributes
-    ----------
-    kernel : ndarray (outputs, n)
-        The coefficients A[t] or B[t].
-    correlation : ndarray (outputs, n)
-        The resulting row of Cg or Ch.
-    responses : ndarray (2, outputs, n)
-        The resulting rows of Rg and G, or of H and Rh.
-    sources, products : ndarray (2, outputs, n)
-        Scratch.
-    """
-
-    kernel: np.ndarray
-    correlation: np.ndarray
-    responses: np.ndarray
-    sources: np.ndarray
-    products: np.ndarray
-
-
-def empty_rows(outputs, n):
-    """`Rows` of zeros."""
-    return Rows(np.zeros((outputs, n)), np.zeros((outputs, n)), *np.zeros((3, 2, outputs, n)))
-
-
-@inner
-def _scale(row, p, factor):
-    for c in range(row.shape[0]):
-        for s in range(p):
-            row[c, s] *= factor
-
-
-@inner
-def _weigh(row, p, weight):
-    for c in range(row.shape[0]):
-        for s in range(p):
-            row[c, s] *= weight[s]
-
-
-@inner
-def _set_unit(row, p):
-    """The new slab's own block: the unit matrix."""
-    for c in range(row.shape[0]):
-        for e in range(row.shape[0]):
-            row[c, p + e] = 1.0 if c == e else 0.0
-
-
-@inner
-def times_source(history, source, x, p, out, scratch):
-    """out[:, :p] = x[:, :p] Cov[:p, :p] for the covariance of a `Source`."""
-    outputs = x.shape[0]
-    clear(out, p)
-    if source.scale != 0.0:
-        if source.matrix >= 0:
-            for c in range(outputs):
-                for s in range(p):
-                    scratch[c, s] = x[c, s] * source.decay[s]
-            symmetric(history, source.matrix, scratch, p, out)
-            _weigh(out, p, source.decay)
-        if source.diagonal.shape[0] > 0:
-            for c in range(outputs):
-                for s in range(p):
-                    for e in range(outputs):
-                        out[c, s - s % outputs + e] += x[c, s] * source.diagonal[s, e]
-        _scale(out, p, source.scale)
-    for f in range(outputs):
-        for e in range(outputs):
-            if source.constant[f, e] != 0.0:
-                for c in range(outputs):
-                    total = 0.0
-                    for s in range(f, p, outputs):
-                        total += x[c, s] * source.weight[s]
-                    total *= source.constant[f, e]
-                    for s in range(e, p, outputs):
-                        out[c, s] += total * source.weight[s]
-
-
-@inner
-def correlate(history, response, row, source, p, scratch, out):
-    """out[:, :p] = (row Cov) R^T with response matrix number `response`, whose newest row is `row`."""
-    times_source(history, source, row, p, scratch, out)
-    right(history, response, scratch, p, out)
-
-
-@inner
-def _respond(history, first, second, p, rows):
-    """rows.responses = kernel times two response matrices."""
-    left(history, first, rows.kernel, p, rows.responses[0])
-    left(history, second, rows.kernel, p, rows.responses[1])
-
-
-@inner
-def _correlate(history, first, second, a, b, scale_a, scale_b, p, rows):
-    """rows.correlation = scale_a (responses[0] Ca) R_first^T + scale_b (responses[1] Cb) R_second^T."""
-    correlate(history, first, rows.responses[0], a, p, rows.sources[0], rows.products[0])
-    correlate(history, second, rows.responses[1], b, p, rows.sources[1], rows.products[1])
-    for c in range(rows.correlation.shape[0]):
-        for s in range(p):
-            rows.correlation[c, s] = scale_a * rows.products[0, c, s] + scale_b * rows.products[1, c, s]
-
-
-@inner
-def backward(history, block, t, a, b, rows):
-    """Row t of g: writes Rg[t] and G[t], leaves Cg[t] in `rows.correlation`; B[t] is in `rows.kernel`."""
-    p, q = t * history.outputs, (t + 1) * history.outputs
-    _respond(history, block.H, block.Rh, p, rows)
-    for c in range(history.outputs):
-        for s in range(p, q):
-            rows.responses[0, c, s] = 0.0
-    _scale(rows.responses[1], p, block.coupling)
-    _set_unit(rows.responses[1], p)
-    write(history, block.Rg, t, rows.responses[0])
-    write(history, block.G, t, rows.responses[1])
-    _correlate(history, block.Rg, block.G, a, b, block.coupling, 1.0, q, rows)
-
-
-@inner
-def forward(history, block, t, a, b, rows):
-    """Row t of h: writes H[t] and Rh[t], leaves Ch[t] in `rows.correlation`; A[t] is in `rows.kernel`."""
-    p, q = t * history.outputs, (t + 1) * history.outputs
-    _respond(history, block.Rg, block.G, q, rows)
-    _scale(rows.responses[0], p, block.coupling)
-    _set_unit(rows.responses[0], p)
-    write(history, block.H, t, rows.responses[0])
-    write(history, block.Rh, t, rows.responses[1])
-    _correlate(history, block.H, block.Rh, a, b, 1.0, block.coupling, q, rows)
+    def forward(self, A, a, b, Ch, weight=1.0, kept=0.0, mean=NONE):
+        """Row t of h: H[t], Rh[t] and Ch[t]; Rh is averaged in `mean`."""
+        H = Response(self.Rg, self.H, self.coupling, True, self._weight(False, a), a)
+        Rh = Response(self.G, self.Rh, 1.0, False, self._weight(True, b), b, mean)
+        return Field(A, False, [H, Rh], Ch, weight, kept)

@@ -8,7 +8,7 @@ import pytest
 
 import dmft
 from dmft.theories import deep_linear
-from solvers import causal_linear, history, reference
+from solvers import causal_linear, low_rank_history, reference
 
 GD, SGD, BATCHES = dmft.GradientDescent, dmft.OnlineSGD, dmft.MinibatchSGD
 NOISY = dmft.GaussianData(sample_ratio=1.5, label_noise=0.3)
@@ -65,8 +65,8 @@ def assert_equal(found, expected, rows, outputs, tolerance):
 
 @pytest.fixture
 def compressing(monkeypatch):
-    monkeypatch.setattr(history, "_SHORTEST", 0)
-    monkeypatch.setattr(history, "_BLOCK", 8)
+    monkeypatch.setattr(low_rank_history, "_SHORTEST", 0)
+    monkeypatch.setattr(low_rank_history, "_BLOCK", 8)
 
 
 @pytest.fixture(scope="module")
@@ -89,7 +89,7 @@ def test_equals_the_reference_with_a_compressed_past(name, twin, compressing):
     """The tolerance 1e-14 per entry grows over 70 rows to at most 1e-10, the contract of the compiled march."""
     p = problem(name, 69)
     found, state, _, _ = run(p)
-    assert state.history.compressed[0] == 64 * p.outputs
+    assert state.history.finished == 64 * p.outputs
     assert_equal(found, twin(name), 70, p.outputs, 1e-10)
 
 
@@ -104,10 +104,10 @@ def test_how_many_rows_are_computed_at_a_stretch_changes_nothing(compressing, mo
 
 
 def test_long_marches_compress_by_themselves(monkeypatch):
-    p = problem("two layers, rich", history._SHORTEST + 9)
+    p = problem("two layers, rich", low_rank_history._SHORTEST + 9)
     found, state, _, _ = run(p)
-    assert state.history.compressed[0] == history._SHORTEST
-    monkeypatch.setattr(history, "_SHORTEST", np.inf)
+    assert state.history.finished == low_rank_history._SHORTEST
+    monkeypatch.setattr(low_rank_history, "_SHORTEST", np.inf)
     assert_equal(found, run(p)[0], p.rows, 1, 1e-10)
 
 
@@ -123,6 +123,18 @@ def test_restore_continues_exactly(name, cut):
     found, _, done, _ = run(p, state, cut)
     assert done == 70
     assert_equal(found, expected, 70, p.outputs, 1e-12)
+
+
+@pytest.mark.parametrize("name", ["three layers, unequal", "all together"])
+def test_losses_of_many_problems_are_those_of_each(name):
+    """The memory is used again, also after a training that has diverged into infinities."""
+    p = problem(name, 39)
+    points = [p._replace(memory=p.memory * factor) for factor in (1.0, 1e200, 0.5)]
+    found = causal_linear.losses(points)
+    assert found.shape == (3, 2, 40) and np.isinf(found[1, :, -1]).all()
+    for point, losses in zip(points, found):
+        order = run(point)[0]
+        np.testing.assert_array_equal(losses, [order.test_loss, order.train_loss])
 
 
 DIVERGENT = {

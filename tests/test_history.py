@@ -3,14 +3,28 @@
 import numpy as np
 import pytest
 
-from solvers import history
+from solvers import history, low_rank_history
+from solvers.compiled import bare
 
 ROWS, BLOCK = 77, 8
 PRODUCTS = {
-    "left": (history.left, lambda x, m: x @ m),
-    "right": (history.right, lambda x, m: x @ m.T),
-    "symmetric": (history.symmetric, lambda x, m: x @ m),
+    "left": (history.LEFT, lambda x, m: x @ m),
+    "right": (history.RIGHT, lambda x, m: x @ m.T),
+    "symmetric": (history.SYMMETRIC, lambda x, m: x @ m),
 }
+
+
+@bare
+def add_product(h, kind, m, x, p, out, coefficients):
+    history.product(h, kind, m, x, p, out, coefficients)
+
+
+def product(h, kind, m, x, p):
+    """x[:, :p] times the leading part of matrix number m, x (outputs, n)."""
+    rows = np.zeros((3, h.outputs, h.size))
+    rows[0, :, :p] = x[:, :p]
+    add_product(h, kind, m, rows[0], p, rows[1], rows[2])
+    return rows[1, :, :p]
 
 
 def matrices(rows, outputs):
@@ -25,15 +39,19 @@ def matrices(rows, outputs):
     return [(m + m.T) / 2 for m in (smooth, noise, mixed)]
 
 
-def filled(rows, outputs, beyond=0.0):
+def filled(rows, outputs):
     """A history of three matrices, written without the entries right of each slab, and the dense ones: (lower, symmetric)."""
     full = matrices(rows, outputs)
-    slab = np.arange(rows * outputs) // outputs
+    n, slab = rows * outputs, np.arange(rows * outputs) // outputs
     visible = slab[:, None] >= slab
     h = history.empty(2, 1, rows, outputs)
-    for target, values in zip((*h.reported, *h.internal), full):
-        target[:] = np.where(visible, values, beyond)
+    for target, values in zip(history.matrices(h), full):
+        target[:n, :n] = np.where(visible, values, 0.0)
     return h, [(np.where(visible, values, 0.0), values) for values in full]
+
+
+def compress(h, rows):
+    return low_rank_history.compress(h, range(3), rows)
 
 
 def assert_products(h, dense, outputs, times):
@@ -43,25 +61,22 @@ def assert_products(h, dense, outputs, times):
         for t in times:
             p = t * outputs
             x = rng.standard_normal((outputs, len(lower)))
-            for name, (product, expected) in PRODUCTS.items():
-                out = np.full_like(x, np.nan)
-                product(h, m, x, p, out)
+            for name, (kind, expected) in PRODUCTS.items():
                 values = (symmetric if name == "symmetric" else lower)[:p, :p]
-                bound = (history.TOLERANCE + 8 * np.finfo(float).eps) * np.abs(values).max() * np.abs(x[:, :p]).sum(axis=1).max()
-                error = np.abs(out[:, :p] - expected(x[:, :p], values)).max()
+                bound = (low_rank_history.TOLERANCE + 8 * np.finfo(float).eps) * np.abs(values).max() * np.abs(x[:, :p]).sum(axis=1).max()
+                error = np.abs(product(h, kind, m, x, p) - expected(x[:, :p], values)).max()
                 assert error <= bound, f"{name}, matrix {m}, t = {t}"
-                assert np.all(np.isnan(out[:, p:]))
 
 
 @pytest.fixture
 def small_blocks(monkeypatch):
-    monkeypatch.setattr(history, "_BLOCK", BLOCK)
-    monkeypatch.setattr(history, "_SHORTEST", 0)
+    monkeypatch.setattr(low_rank_history, "_BLOCK", BLOCK)
+    monkeypatch.setattr(low_rank_history, "_SHORTEST", 0)
 
 
 @pytest.mark.parametrize("outputs", [1, 2, 3])
-def test_plain_products_read_the_written_triangle_only(outputs):
-    h, dense = filled(23, outputs, beyond=np.nan)
+def test_plain_products(outputs):
+    h, dense = filled(23, outputs)
     assert_products(h, dense, outputs, times=range(1, 24))
 
 
@@ -69,82 +84,102 @@ def test_plain_products_read_the_written_triangle_only(outputs):
 @pytest.mark.parametrize("rows", [BLOCK - 1, BLOCK, BLOCK + 1, 2 * BLOCK, 7 * BLOCK + 3, ROWS])
 def test_products_with_a_compressed_past(rows, outputs, small_blocks):
     h, dense = filled(ROWS, outputs)
-    h = history.compress(h, rows)
-    assert h.compressed[0] == rows // BLOCK * BLOCK * outputs
+    h = compress(h, rows)
+    assert h.finished == rows // BLOCK * BLOCK * outputs
     assert_products(h, dense, outputs, times=range(rows, ROWS + 1, 3))
 
 
+def blocks(h, m):
+    """Row, rows, column, width, rank and place of the blocks of matrix number m."""
+    return h.blocks[h.starts[m] : h.starts[m + 1]].tolist()
+
+
 def test_the_compressed_past_is_really_used(small_blocks):
+    """Nothing is read from a matrix below `finished` but its large dense blocks."""
     h, dense = filled(ROWS, 1)
-    h = history.compress(h, ROWS)
-    for values in (*h.reported, *h.internal):
-        values[: h.compressed[0]] = np.nan
+    h = compress(h, ROWS)
+    for m, values in enumerate(history.matrices(h)):
+        read = np.zeros(values.shape, bool)
+        for row, rows, column, width, rank, _ in blocks(h, m):
+            read[row : row + rows, column : column + width] = rank == history.IN_PLACE
+        values[: h.finished][~read[: h.finished]] = np.nan
     assert_products(h, dense, 1, times=[ROWS])
+
+
+@pytest.mark.parametrize("outputs", [1, 3])
+def test_the_blocks_cover_the_past_once(outputs, small_blocks):
+    for rows in range(0, ROWS, BLOCK):
+        h = compress(filled(ROWS, outputs)[0], rows)
+        for m in range(3):
+            covered = np.zeros((h.size, h.size), int)
+            for row, height, column, width, *_ in blocks(h, m):
+                covered[row : row + height, column : column + width] += 1
+            slab = np.arange(h.size) // (BLOCK * outputs)
+            expected = (slab[:, None] >= slab) & (np.arange(h.size) < h.finished)[:, None]
+            np.testing.assert_array_equal(covered, expected)
 
 
 @pytest.mark.parametrize("outputs", [1, 3])
 def test_compressing_step_by_step_is_compressing_at_once(outputs, small_blocks):
     once, _ = filled(ROWS, outputs)
     stepwise, _ = filled(ROWS, outputs)
-    once = history.compress(once, ROWS)
+    once = compress(once, ROWS)
     for rows in range(ROWS + 1):
-        stepwise = history.compress(stepwise, rows)
-    for name in ("compressed", "diagonal", "counts", "scale"):
+        stepwise = compress(stepwise, rows)
+    for name in ("finished", "starts", "scale"):
         np.testing.assert_array_equal(getattr(stepwise, name), getattr(once, name), err_msg=name)
     x = np.random.default_rng(1).standard_normal((outputs, ROWS * outputs))
     for m in range(3):
-        for product, _ in PRODUCTS.values():
-            results = np.empty((2, *x.shape))
-            product(once, m, x, x.shape[1], results[0])
-            product(stepwise, m, x, x.shape[1], results[1])
-            np.testing.assert_array_equal(*results)
+        for kind, _ in PRODUCTS.values():
+            np.testing.assert_array_equal(*(product(h, kind, m, x, x.shape[1]) for h in (once, stepwise)))
 
 
 def test_smooth_kernels_compress_and_noise_does_not(small_blocks):
-    """Terms per block: a few for the smooth kernel at every size, one per row for the noise; no temporary block is left over."""
-    h, _ = filled(ROWS, 1)
-    h = history.compress(h, 64)
-    permanent, temporary = h.counts
-    blocks = 8 // 2 + 8 // 4 + 8 // 8
-    assert permanent[0] <= 7 * blocks
-    assert permanent[1] == 4 * 8 + 2 * 16 + 32
-    assert np.all(temporary == 0)
+    """Blocks of low rank are smaller than dense ones; those of the noise are all dense, and the large ones read where they are."""
+    h, _ = filled(128, 1)
+    h = compress(h, 128)
+    smooth, noise = blocks(h, 0), blocks(h, 1)
+    assert {rank for *_, rank, _ in noise} <= {history.COPIED, history.IN_PLACE}
+    large = [(rows, width, rank) for row, rows, column, width, rank, _ in smooth if column < row and rows >= 4 * BLOCK]
+    assert len(large) == 3 and all(0 <= rank * (rows + width) < 0.6 * rows * width for rows, width, rank in large)
+
+
+def test_ranks_beyond_the_largest_stay_dense(small_blocks, monkeypatch):
+    monkeypatch.setattr(low_rank_history, "_LARGEST_RANK", 0)
+    monkeypatch.setattr(low_rank_history, "_COPIED", 4 * BLOCK)
+    h, dense = filled(ROWS, 1)
+    h = compress(h, ROWS)
+    assert {block[4] for block in blocks(h, 0)} == {history.COPIED, history.IN_PLACE}
+    assert_products(h, dense, 1, times=[ROWS - 1, ROWS])
 
 
 def test_temporary_blocks_reach_back_to_the_beginning(small_blocks):
     h, _ = filled(ROWS, 1)
-    h = history.compress(h, 7 * BLOCK)
-    expected = {(4 * BLOCK, 6 * BLOCK, 0, 4 * BLOCK), (6 * BLOCK, 7 * BLOCK, 0, 6 * BLOCK)}
-    for m, count in enumerate(h.counts[1]):
-        assert {tuple(term[:4]) for term in h.terms[1, m, :count]} == expected
+    h = compress(h, 7 * BLOCK)
+    for m in range(3):
+        back = {tuple(block[:4]) for block in blocks(h, m) if block[2] == 0 and block[0] >= 4 * BLOCK}
+        assert back == {(4 * BLOCK, 2 * BLOCK, 0, 4 * BLOCK), (6 * BLOCK, BLOCK, 0, 6 * BLOCK)}
 
 
 def test_the_error_is_measured_entry_by_entry(small_blocks):
     h, dense = filled(ROWS, 1)
-    h = history.compress(h, ROWS)
+    h = compress(h, ROWS)
     for m, (lower, _) in enumerate(dense):
-        for lifetime in range(2):
-            factors, terms = h.factors[lifetime, m], h.terms[lifetime, m, : h.counts[lifetime, m]]
-            for block in {tuple(term[:4]) for term in terms}:
-                row, row_stop, column, column_stop = block
-                total = sum(
-                    np.outer(factors[u : u + row_stop - row], factors[v : v + column_stop - column])
-                    for *_block, u, v in terms
-                    if tuple(_block) == block
-                )
-                error = np.abs(total - lower[row:row_stop, column:column_stop]).max()
+        for row, rows, column, width, rank, place in blocks(h, m):
+            if rank > 0:
+                factors = h.factors[place : place + rank * (rows + width)]
+                u, v = factors[: rank * rows].reshape(rank, rows), factors[rank * rows :].reshape(rank, width)
+                error = np.abs(u.T @ v - lower[row : row + rows, column : column + width]).max()
                 rounding = 8 * np.finfo(float).eps
-                assert error <= (history.TOLERANCE + rounding) * np.abs(lower).max()
+                assert error <= (low_rank_history.TOLERANCE + rounding) * np.abs(lower).max()
 
 
 def test_short_histories_stay_as_they_are():
     h, _ = filled(ROWS, 1)
-    assert history.compress(h, ROWS).compressed[0] == 0
+    assert compress(h, ROWS).finished == 0
 
 
 def test_a_zero_matrix_has_rank_zero(small_blocks):
-    h = history.compress(history.empty(1, 0, 4 * BLOCK, 1), 4 * BLOCK)
-    assert h.counts.sum() == 0
-    out = np.full((1, 4 * BLOCK), np.nan)
-    history.left(h, 0, np.ones((1, 4 * BLOCK)), 4 * BLOCK, out)
-    np.testing.assert_array_equal(out, 0.0)
+    h = low_rank_history.compress(history.empty(1, 0, 4 * BLOCK, 1), [0], 4 * BLOCK)
+    assert {rank for row, _, column, _, rank, _ in blocks(h, 0) if row - column >= 2 * BLOCK} == {0}
+    np.testing.assert_array_equal(product(h, history.LEFT, 0, np.ones((1, 4 * BLOCK)), 4 * BLOCK), 0.0)

@@ -442,7 +442,7 @@ def test_catapults_that_come_back_are_not_divergence():
 MEMORY = """
 import resource, sys
 import dmft
-from solvers import history
+from solvers import low_rank_history
 
 def peak():
     if sys.platform == "linux":  # ru_maxrss would remember the process that started this one
@@ -453,9 +453,9 @@ def peak():
 def problem(steps):
     return dmft.DeepLinear(3), dmft.GaussianData(1.5, 0.3), dmft.GradientDescent(0.03, steps)
 
-history._SHORTEST, long = 0, history._SHORTEST
+low_rank_history._SHORTEST, long = 0, low_rank_history._SHORTEST
 dmft.solve(*problem(129), progress=False)
-history._SHORTEST = long
+low_rank_history._SHORTEST = long
 before = peak()
 dmft.solve(*problem(699), progress=False)
 print((peak() - before) / dmft.memory_estimate(*problem(699)))

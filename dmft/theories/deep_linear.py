@@ -73,7 +73,7 @@ def memory_estimate(network, data, training, method, **_):
     for the causal march, each of n^2 and the 300 C n of the low-rank form of long histories (from T = 640 on);
     (8 L + M + 14) n^2 for the fixed point; (6 L + 8 M + 20) n^2 for the reference.
     """
-    from solvers.history import low_rank_size
+    from solvers.low_rank_history import low_rank_size
 
     rows, outputs = training.steps + 1, network.outputs
     layers, modes = network.depth, len(data.spectrum(network.outputs).eigenvalues)

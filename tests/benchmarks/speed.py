@@ -2,7 +2,7 @@
 
     python tests/benchmarks/speed.py [--quick]
 
-Times are the best of the repetitions, after compilation; the march may use two threads, everything else uses one.
+Times are CPU seconds of one thread, the best of the repetitions, after compilation.
 Peak memory is that of a fresh process, less what it holds after compiling. The finite network is timed over fewer steps and scaled.
 """
 
@@ -60,9 +60,9 @@ METHODS = {f.__name__: f for f in (causal, plain, twin, fixed_point, network)}
 
 
 def timed(function, *arguments):
-    began = time.perf_counter()
+    began = time.process_time()
     result = function(*arguments)
-    return time.perf_counter() - began, result
+    return time.process_time() - began, result
 
 
 def peak(name, depth, steps):
