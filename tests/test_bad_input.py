@@ -156,8 +156,8 @@ CALLS = {
     "plot exchanged": (lambda traj, ens: dmft.plot.loss(ens, traj), TypeError, "trajectory must be a Trajectory; got LinearEnsemble"),
     "plot ensemble": (lambda traj, **_: dmft.plot.loss(traj, traj), TypeError, "ensemble must be an Ensemble; got LinearTrajectory"),
     "plot kernels": (lambda ens, **_: dmft.plot.kernels(ens), TypeError, "trajectory must be a LinearTrajectory.*; got LinearEnsemble"),
-    "plot kernel name": (lambda traj, **_: dmft.plot.kernels(traj, "w"), ValueError, "names must be one of .*; got 'w'"),
-    "plot axes": (lambda traj, **_: dmft.plot.kernels(traj, "h", axes=[None]), ValueError, "axes must hold 2 axes, .*; got 1"),
+    "plot kernel name": (lambda traj, **_: dmft.plot.kernels(traj, names="w"), ValueError, "names must be one of .*; got 'w'"),
+    "plot axes": (lambda traj, **_: dmft.plot.kernels(traj, names="h", axes=[None]), ValueError, "axes must hold 2 axes, .*; got 1"),
     "plot zscores": (
         lambda traj, **_: dmft.plot.zscores(traj),
         TypeError,

@@ -326,7 +326,7 @@ def test_snapped_meets_all_forms_that_can_vanish_together():
 @pytest.mark.parametrize(
     ("arguments", "error", "message"),
     [
-        ((0, "1"), ValueError, "q_eta must be a sequence of 3 exponents"),
+        ((0, "1"), TypeError, "q_eta must be a sequence of 3 exponents"),
         ((0, 1), TypeError, "q_eta must be a sequence of 3 exponents"),
         ((0, [1, 2]), ValueError, "q_eta must be a sequence of 3 exponents"),
         ((0, [1, 2, "x"]), ValueError, r"q_eta\[2\] must be"),
@@ -345,7 +345,7 @@ def test_bad_exponents(two, arguments, error, message):
         ((1.5,), {}, "depth must be an integer"),
         ((2, "raw"), {}, "rates must be one of 'common', 'layer-wise'"),
         ((2,), {"loss": "l1"}, "loss must be one of"),
-        ((2,), {"bounded_increments": "all"}, "bounded_increments must be False, True or 'hidden'"),
+        ((2,), {"bounded_increments": "all"}, "bounded_increments must be one of False, True, 'hidden'"),
         ((2,), {"identify_random_features": 1}, "identify_random_features must be True or False"),
     ],
 )

@@ -24,7 +24,7 @@ def test_fixed_point_of_a_sampled_network(layers, optimizer):
     mean, error = kernel_replicas.mean_and_error(march_predictions(case))
     runs = [kernel_fixed_point.solve_sampled(case, 600, seed=i, tolerance=1e-3)[0].predictions[:, :, 0] for i in range(8)]
     other, other_error = kernel_replicas.mean_and_error(runs)
-    z = ((other - mean) / np.hypot(error, other_error))[1:]
+    z = (other - mean)[1:] / np.hypot(error, other_error)[1:]
     assert np.sqrt(np.mean(z**2)) < 3
     assert np.max(np.abs(other - mean)) < 0.04 * np.max(np.abs(mean))
 
@@ -34,7 +34,7 @@ def test_readable_twin(activation):
     case = small_case(activation, 3, momentum=0.3, weight_decay=0.05)
     mean, error = kernel_replicas.mean_and_error(march_predictions(case))
     other, other_error = kernel_replicas.mean_and_error([reference_kernel.march(case, 10000, seed=i)[0] for i in range(8)])
-    z = ((other - mean) / np.hypot(error, other_error))[1:]
+    z = (other - mean)[1:] / np.hypot(error, other_error)[1:]
     assert np.sqrt(np.mean(z**2)) < 3
     assert np.max(np.abs(other - mean)) < 0.03 * np.max(np.abs(mean))
 

@@ -229,7 +229,7 @@ def problems(draw):
     steps, rate = draw(st.integers(1, 25)), draw(st.floats(1e-3, 0.02))
     kind = draw(st.sampled_from([GD, SGD, BATCHES]))
     samples = math.inf if kind is SGD else draw(st.floats(0.3, 4.0) | (st.just(math.inf) if kind is GD else st.nothing()))
-    noise = draw(st.floats(0.0, 0.5))
+    noise = draw(st.just(0.0) | st.floats(1e-3, 0.5))
     if draw(st.booleans()):
         overlap = np.array([[1.0, 0.5], [0.5, 2.0]])[:outputs, :outputs]
         data = dmft.GaussianData(samples, noise, target_overlap=overlap)

@@ -393,7 +393,7 @@ def test_own_activation_in_files(tmp_path):
     with pytest.warns(dmft.RestartWarning):
         resumed = dmft.resume(path, steps=10, activation=swish(), progress=False)
     np.testing.assert_array_equal(resumed.function, solve(net, run=dmft.GradientDescent(0.6, 10), samples=256).function)
-    solve(dmft.MLP(1), samples=256, out=path)
+    solve(dmft.MLP(1), samples=256, out=path, overwrite=True)
     with pytest.raises(ValueError, match="activation must not be given here"):
         dmft.resume(path, steps=10, activation=swish(), progress=False)
 
@@ -444,7 +444,7 @@ BAD = BAD_ACTIVATIONS | {
     "mc_error": (lambda: solve(dmft.MLP(1), mc_error=0), ValueError, "mc_error must be a number in"),
     "track": (lambda: solve(dmft.MLP(1), track="all"), ValueError, "track must be one of None, 'kernels', 'test kernels'"),
     "times": (lambda: solve(dmft.MLP(1), preactivation_times=[9]), ValueError, "preactivation_times must be steps from 0 to 8; got 9"),
-    "time": (lambda: solve(dmft.MLP(1), preactivation_times=3), ValueError, "preactivation_times must be a sequence of steps; got 3"),
+    "time": (lambda: solve(dmft.MLP(1), preactivation_times=3), TypeError, "preactivation_times must be a sequence of steps; got 3"),
     "linear": (lambda: solve(dmft.MLP(1, "linear"), preactivation_times=[1]), ValueError, "must be empty for a linear network"),
     "option": (lambda: solve(dmft.MLP(1), method="ntk", samples=100), TypeError, "samples is not an option of method 'ntk' for a MLP"),
     "method": (lambda: solve(dmft.MLP(1), method="reference"), ValueError, "method must be one of 'causal', 'fixed-point', 'gradient-ind"),

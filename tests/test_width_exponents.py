@@ -159,7 +159,7 @@ def test_seeds_of_different_widths_are_independent_and_reproducible():
         ({"step": 4}, ValueError, "step must be at most training.steps = 3; got 4"),
         ({"step": 0}, ValueError, "step must be an integer >= 1"),
         ({"quantities": ["kernel"]}, ValueError, r"quantities\[0\] must be one of 'initial logits'"),
-        ({"quantities": "logits"}, ValueError, "quantities must be a non-empty sequence"),
+        ({"quantities": "logits"}, TypeError, "quantities must be a non-empty sequence"),
         ({"level": 0.5}, ValueError, "level must be a number between 0 and 0.5; got 0.5"),
         ({"loss": "hinged"}, ValueError, "loss must be one of"),
     ],

@@ -55,7 +55,8 @@ def kernels(trajectory, ensemble=None, names=NAMES, axes=None):
     with plt.style.context(STYLE):
         if axes is None:
             axes = plt.subplots(rows, depth, figsize=(2.1 * depth + 0.3, 2.0 * rows))[1]
-        left = list(several_axes(axes, rows * depth, f"{rows} per layer").reshape(rows, depth))
+        axes = several_axes(axes, rows * depth, f"{rows} per layer")
+        left = list(axes.reshape(rows, depth))
         for name in names:
             draw[name](trajectory, ensemble, left)
     return axes
