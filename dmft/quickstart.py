@@ -29,7 +29,7 @@ def run(folder):
     def echo(text):
         terminal.prose(out, text.splitlines())
 
-    echo("Isotropic Gaussian data: theory (compiled on first use), then 24 networks of input dimension 400\n")
+    echo("Isotropic Gaussian data: theory (compiled on first use), then 16 networks of input dimension 400\n")
     isotropic, networks = isotropic_data()
     echo(f"{isotropic}\n\n{dmft.compare(isotropic, networks)}\n")
 
