@@ -65,15 +65,17 @@ def memory_estimate(network, data, training, method="causal", **options):
     return theory.memory_estimate(network, data, training, method, **options)
 
 
-def _check_memory(estimate, limit):
-    """The limit in bytes, if the estimate is within it."""
+def _prepared(problem, method, limit, options):
+    """The theory of a problem after all checks, and the limit of its memory in bytes."""
+    theory = _theory(*problem, method, options)
+    estimate = theory.memory_estimate(*problem, method, **options)
     limit = machine.memory() if limit is None else checks.positive("memory_limit", limit)
     if estimate > limit:
         raise ValueError(
             f"memory_limit must cover the solve, about {estimate / 2**30:.2f} GiB; it is {limit / 2**30:.2f} GiB. "
             "Take fewer steps, input modes or samples, or raise memory_limit"
         )
-    return limit
+    return theory, limit
 
 
 def solve(network, data, training, method="causal", *, progress=True, out=None, overwrite=False, memory_limit=None, **options):
@@ -240,12 +242,12 @@ def solve(network, data, training, method="causal", *, progress=True, out=None, 
     """
     checks.flag("progress", progress)
     checks.flag("overwrite", overwrite)
-    theory = _theory(network, data, training, method, options)
-    _check_memory(theory.memory_estimate(network, data, training, method, **options), memory_limit)
+    problem = network, data, training
+    theory, limit = _prepared(problem, method, memory_limit, options)
     with nullcontext() if out is None else _live_file(out, overwrite) as file:
         with _bar(training.steps + 1, progress) as bar:
             if method == "causal":
-                blocks = march(network, data, training, memory_limit, **options)
+                blocks = _marched(theory, limit, problem, None, options)
             else:
                 blocks = theory.whole(network, data, training, method, bar, **options)
             trajectory = _run(blocks, bar, file, out)
@@ -417,8 +419,11 @@ def march(network, data, training, memory_limit=None, start=None, **options):
     >>> trajectory.status.name, trajectory.finished
     ('INTERRUPTED', 64)
     """
-    theory = _theory(network, data, training, "causal", options)
-    limit = _check_memory(theory.memory_estimate(network, data, training, "causal", **options), memory_limit)
-    if theory.ADAPTS_TO_MEMORY:
-        options["memory_limit"] = limit
-    return theory.march(network, data, training, start=start, **options)
+    problem = network, data, training
+    theory, limit = _prepared(problem, "causal", memory_limit, options)
+    return _marched(theory, limit, problem, start, options)
+
+
+def _marched(theory, limit, problem, start, options):
+    adapted = {"memory_limit": limit} if theory.ADAPTS_TO_MEMORY else {}
+    return theory.march(*problem, start=start, **options, **adapted)
