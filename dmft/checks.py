@@ -40,6 +40,8 @@ def shown(value):
         return " ".join(_repr.repr(value).split())
     except Exception:
         return f"an instance of {type(value).__name__}"
+#: Of a path and of its parts, in bytes, as file systems have it.
+_LONGEST_PATH, _LONGEST_NAME = 4095, 255
 
 
 def fail(name, value, allowed, error=ValueError):
@@ -118,6 +120,8 @@ def path(name, value):
         fail(name, value, allowed, TypeError)
     if not result or "\0" in result:
         fail(name, value, f"{allowed} without null characters, and not empty")
+    if len(os.fsencode(result)) > _LONGEST_PATH or any(len(os.fsencode(part)) > _LONGEST_NAME for part in result.split("/")):
+        fail(name, value, f"{allowed} of at most {_LONGEST_PATH} bytes, {_LONGEST_NAME} from one / to the next")
     return result
 
 

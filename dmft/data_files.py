@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from .checks import fail
+from .checks import fail, path as checked_path
 from .data import Dataset
 
 _REQUIRED, _OPTIONAL = ("x", "y"), ("test_x", "test_y")
@@ -74,10 +74,7 @@ def array(name, file):
 
 def _regular(name, file):
     """The path of a file that can be read without waiting for another program."""
-    try:
-        path = Path(file)
-    except TypeError:
-        fail(name, file, "a path", TypeError)
+    path = Path(checked_path(name, file))
     if path.exists() and not path.is_file():
         fail(name, str(path), "a regular file")
     return path

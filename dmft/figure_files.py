@@ -3,14 +3,14 @@
 import os
 from pathlib import Path
 
-from .checks import fail
+from .checks import fail, path as checked_path
 
 
 def require_writable(name, path):
     """Return `path` as Path; raise ValueError, naming the argument, unless a figure can be written there."""
     from matplotlib.backend_bases import FigureCanvasBase
 
-    path, kinds = Path(path), sorted(FigureCanvasBase.get_supported_filetypes())
+    path, kinds = Path(checked_path(name, path)), sorted(FigureCanvasBase.get_supported_filetypes())
     if path.suffix.removeprefix(".").lower() not in kinds:
         fail(name, str(path), f"a file that ends in .{', .'.join(kinds)}")
     if path.exists() and not (path.is_file() and os.access(path, os.W_OK)):
@@ -21,7 +21,7 @@ def require_writable(name, path):
 
 def require_folder(name, path, create=False):
     """Return `path` as Path; raise ValueError, naming the argument, unless it is a folder that takes files. `create` makes it one."""
-    path = Path(path)
+    path = Path(checked_path(name, path))
     try:
         if create:
             path.mkdir(parents=True, exist_ok=True)

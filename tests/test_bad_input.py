@@ -281,6 +281,8 @@ HOSTILE = {
     "no axes": (lambda: dmft.plot.phase_diagram(dmft.limits.shallow(), ax=3), "ax"),
     "no limits": (lambda: dmft.plot.phase_diagram(3), "lim"),
     "null in a path": (lambda: dmft.problem.read("a\0b"), "path"),
+    "long name": (lambda: dmft.datasets.read(300 * "x" + ".csv"), "file"),
+    "long path": (lambda: dmft.problem.read(3000 * "x/" + "run.toml"), "path"),
 }
 
 

@@ -81,7 +81,7 @@ def flipped():
 BAD = {
     "missing": (None, {"file": "own.npz"}, OSError, "No such file or directory: 'own.npz'"),
     "another kind": (table("1,2", "own.txt"), {"file": "own.txt"}, ValueError, "file must be an .npz or .csv file; got 'own.txt'"),
-    "no path": (None, {"file": 3}, TypeError, "file must be a path; got 3"),
+    "no path": (None, {"file": 3}, TypeError, "file must be a path .*; got 3"),
     "folder": (lambda: os.mkdir("own.csv"), {"file": "own.csv"}, ValueError, "file must be a regular file; got 'own.csv'"),
     "fifo": (lambda: os.mkfifo("own.npz"), {"file": "own.npz"}, ValueError, "file must be a regular file; got 'own.npz'"),
     "names of others": (

@@ -178,7 +178,7 @@ def test_file_that_another_program_takes_away_is_left_alone(action, after, whole
 
 
 def test_file_that_appears_before_the_first_write_is_left_alone(whole, other, tmp_path, monkeypatch):
-    path, march = tmp_path / "run.h5", solving.march
+    path, march = tmp_path / "run.h5", solving._marched
 
     def slow(*arguments, **options):
         blocks = march(*arguments, **options)
@@ -188,7 +188,7 @@ def test_file_that_appears_before_the_first_write_is_left_alone(whole, other, tm
         yield first
         yield from blocks
 
-    monkeypatch.setattr(solving, "march", slow)
+    monkeypatch.setattr(solving, "_marched", slow)
     with pytest.warns(StorageWarning, match=r"run-1\.h5 instead"):
         solve(PROBLEM, out=path)
     assert_is(path, other)
@@ -329,7 +329,7 @@ def test_solve_replaces_no_trajectory_unless_told(before, message, tmp_path, mon
     before(path)
     content = path.read_bytes()
     with monkeypatch.context() as patch:
-        patch.setattr(solving, "march", lambda *problem, **options: pytest.fail("worked before the check"))
+        patch.setattr(solving, "_marched", lambda *problem, **options: pytest.fail("worked before the check"))
         with pytest.raises(StorageError, match=rf"run\.h5 {message}"):
             solve(OTHER, out=path)
     assert path.read_bytes() == content and os.listdir(tmp_path) == ["run.h5"]

@@ -197,7 +197,7 @@ def test_resume_equals_one_longer_solve(name, whole, tmp_path):
 
 def interrupt_after(monkeypatch, blocks):
     """Ctrl-C during the block that follows so many blocks of `march`."""
-    march = solving.march
+    march = solving._marched
 
     def interrupted(*arguments, **options):
         solution = march(*arguments, **options)
@@ -205,7 +205,7 @@ def interrupt_after(monkeypatch, blocks):
             yield next(solution)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(solving, "march", interrupted)
+    monkeypatch.setattr(solving, "_marched", interrupted)
 
 
 def test_interrupted_solve_is_kept_and_resumable(whole, tmp_path, monkeypatch):
@@ -508,7 +508,7 @@ def test_unwritable_place_is_an_error_before_any_work(place, message, tmp_path, 
         raise AssertionError("worked before the check")
         yield
 
-    monkeypatch.setattr(solving, "march", no_work)
+    monkeypatch.setattr(solving, "_marched", no_work)
     monkeypatch.setattr(deep_linear, "whole", lambda *problem: next(no_work()))
     for method in ("causal", "reference"):
         with pytest.raises(StorageError, match=message) as error:
