@@ -179,7 +179,8 @@ def test_ctrl_c_stops_the_workers_of_a_simulation(tmp_path):
     time.sleep(8)
     os.killpg(process.pid, signal.SIGINT)
     out, err = ended(process)
-    assert process.returncode == 0 and "of 10000 networks are trained" in out and not err
+    ours = [line for line in err.splitlines() if "resource_tracker" not in line]  # joblib's may find its folders removed already
+    assert process.returncode == 0 and "of 10000 networks are trained" in out and not ours, err
     until = time.monotonic() + 20
     while time.monotonic() < until:
         try:
