@@ -176,11 +176,11 @@ def ended(process, patience=60):
 def test_ctrl_c_stops_the_workers_of_a_simulation(tmp_path):
     """Sent to all processes of the group, as terminals do."""
     process = start(tmp_path, "-c", WORKERS)
-    time.sleep(8)
+    time.sleep(12)
     os.killpg(process.pid, signal.SIGINT)
     out, err = ended(process)
     ours = [line for line in err.splitlines() if "resource_tracker" not in line]  # joblib's may find its folders removed already
-    assert process.returncode == 0 and "of 10000 networks are trained" in out and not ours, err
+    assert process.returncode == 0 and "of 10000 networks are trained" in out and not ours, (out, err)
     until = time.monotonic() + 20
     while time.monotonic() < until:
         try:
