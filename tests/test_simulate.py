@@ -343,3 +343,9 @@ def test_bad_input_is_refused_by_name(error, match, changes):
     options = {"network": NETWORK, "data": DATA, "training": GD, "dim": 20, "progress": False} | changes
     with pytest.raises(error, match=match):
         simulate_networks(**options)
+
+
+def test_memory_of_fresh_batches_is_checked_before_any_work():
+    training = dmft.OnlineSGD(0.1, 3, batch_ratio=1e9)
+    with pytest.raises(ValueError, match="dim = 20, seeds = 2 and workers = 1 need about 596.0 GiB"):
+        dmft.simulate(dmft.DeepLinear(1), dmft.GaussianData(), training, dim=20, seeds=2)
