@@ -23,6 +23,7 @@ _exports = {
     "GradientDescent": "training",
     "OnlineSGD": "training",
     "MinibatchSGD": "training",
+    "Problem": "problem",
     "solve": "solve",
     "march": "solve",
     "resume": "solve",

@@ -1,4 +1,4 @@
-"""The `dmft` program. Every command is a call of the Python API; problems are TOML files (see `dmft.problem.read`)."""
+"""The `dmft` program. Every command is a call of the Python API; problems are TOML files (see `dmft.problem_file.read`)."""
 
 import json
 import os
@@ -14,7 +14,7 @@ from rich.markup import escape
 
 import dmft
 
-from . import checks, problem, terminal
+from . import checks, problem_file, terminal
 from .curves import function_name, losses, root_mean_square, selection
 from .errors import Interrupted, SolverError, StorageError
 from .figure_files import require_folder, require_writable
@@ -100,7 +100,7 @@ def solve(
     changes: Changes = None,
 ):
     """Solve the theory of a problem and store the trajectory."""
-    stated = problem.read(file, _parsed(changes))
+    stated = problem_file.read(file, _parsed(changes))
     path = out or _solved_file(file, stated)
     _require_free(path, overwrite, dmft.Trajectory)
     _show_trajectory(_solved(stated, path, overwrite), path)
@@ -114,9 +114,9 @@ def simulate(
     changes: Changes = None,
 ):
     """Train the finite networks of a problem and store them."""
-    stated, out = problem.read(file, _parsed(changes)), out or _beside(Path(file.name))
+    stated, out = problem_file.read(file, _parsed(changes)), out or _beside(Path(file.name))
     _require_free(out, overwrite, dmft.Ensemble)
-    ensemble = _simulated(stated, stated.simulate, out)
+    ensemble = _simulated(stated.problem, stated.simulate, out)
     _say(str(ensemble))
     _show_losses(ensemble=ensemble)
     _say(f"written: {out}")
@@ -146,14 +146,14 @@ def compare(
     if file.suffix == ".toml":
         if stored:
             raise ValueError(f"files must be one problem, or a trajectory and networks; got {', '.join(map(str, files))}")
-        stated, out = problem.read(file, _parsed(changes)), out or _beside(Path(file.name))
+        stated, out = problem_file.read(file, _parsed(changes)), out or _beside(Path(file.name))
         further, written = stated.compare, [_solved_file(file, stated), out]
         if written[0].resolve() == out.resolve():
             raise ValueError(f"out must be another file than that of the trajectory, {written[0]}")
         for path, kind in zip(written, (dmft.Trajectory, dmft.Ensemble)):
             _require_free(path, overwrite, kind)
-        _check_solve(stated)
-        ensembles = [_simulated(stated, stated.simulate | sizes, out)]
+        dmft.memory_estimate(stated.problem)
+        ensembles = [_simulated(stated.problem, stated.simulate | sizes, out)]
         trajectory = _solved(stated, written[0], overwrite)
         written[0] = _written(trajectory, written[0])
     else:
@@ -186,8 +186,9 @@ def coordinate_check(
 ):
     """Hold fitted powers of the width of a deep network's signals against the derived ones; exit status 1 if one of them fails."""
     out = out and require_writable("out", out)
-    stated = problem.read(file, _parsed(changes))
-    check = dmft.coordinate_check(stated.network, stated.data, stated.training, **stated.coordinate_check)
+    stated = problem_file.read(file, _parsed(changes))
+    problem = stated.problem
+    check = dmft.coordinate_check(problem.network, problem.data, problem.training, **stated.coordinate_check)
     _say(str(check))
     if out:
         dmft.plot.coordinates(check).figure.savefig(out)
@@ -354,7 +355,7 @@ def _beside(file):
 
 def _solved_file(file, stated):
     """Where the trajectory of a problem is stored."""
-    return Path(checks.text("out", stated.solve.get("out", f"{file.stem}.h5")))
+    return Path(checks.text("out", f"{file.stem}.h5" if stated.out is None else stated.out))
 
 
 def _require_free(path, overwrite, kind):
@@ -370,19 +371,12 @@ def _require_free(path, overwrite, kind):
         raise StorageError(f"{path} exists: {use[kind]}, write elsewhere with --out, or replace it with --overwrite")
 
 
-def _check_solve(stated):
-    """Raise the error with which solving a problem would begin."""
-    options = {name: value for name, value in stated.solve.items() if name not in ("out", "memory_limit")}
-    dmft.memory_estimate(stated.network, stated.data, stated.training, **options)
-
-
 def _solved(stated, path, overwrite):
-    options = stated.solve | {"out": str(path), "overwrite": overwrite}
-    return dmft.solve(stated.network, stated.data, stated.training, **options)
+    return dmft.solve(stated.problem, out=str(path), overwrite=overwrite)
 
 
 def _simulated(stated, options, path):
-    """Networks of a problem, in a file."""
+    """Networks of a problem, or of a trajectory, in a file."""
     from .storage import save
 
     try:

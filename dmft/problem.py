@@ -1,46 +1,178 @@
-"""Problems written as TOML files, as the command line reads them."""
+"""A stated problem as one value: what it takes, how its parts are replaced, and which theory speaks for it."""
 
 import dataclasses
-import inspect
-import tomllib
+import importlib
 from dataclasses import dataclass
-from pathlib import Path
 
-from . import checks, data_files, datasets, training  # noqa: F401  (register the specifications that `from_dict` builds)
-from .coordinate_check import coordinate_check
-from .data import Dataset, StructuredData
-from .networks import MLP, DeepLinear, DeepNet
-from .simulate import option_names as simulate_options
-from .solve import option_names as solve_options
-from .specification import Specification, from_dict
+import numpy as np
 
-_TABLES = ("network", "data", "training", "solve", "simulate", "coordinate_check")
-#: Euclidean norm of the images for an `MLP`, which divides its inputs by the root of their dimension.
-_MLP_NORM = 8.0
+from . import checks
+from .networks import MLP, DeepLinear, DeepNet, ShallowNet
+from .result import read_only
+from .specification import Specification, brief, canonical_json, check_type, encode, fingerprint
+
+#: Modules of `dmft.theories`, imported when needed.
+THEORIES = {DeepLinear: "deep_linear", ShallowNet: "shallow", DeepNet: "deep", MLP: "mlp"}
+#: Parts of a `Problem`.
+_PARTS = ("network", "data", "training", "method", "options")
+#: Arguments of `solve` that decide nothing of the result.
+_OF_THE_CALL = ("progress", "out", "overwrite", "memory_limit")
 
 
-@dataclass(frozen=True)
+def theory_of(network):
+    """The module of `dmft.theories` for a network; TypeError lists the networks that there are."""
+    check_type("network", network, tuple(THEORIES))
+    return importlib.import_module(f".theories.{THEORIES[type(network)]}", __package__)
+
+
+def checked_theory(network, data, training, method, options):
+    """The theory of a network, after all checks that need no work: types, method and names of options."""
+    theory = theory_of(network)
+    checks.choice("method", method, tuple(theory.METHODS))
+    checks.options(options, theory.METHODS[method], f"method {method!r} for a {type(network).__name__}")
+    theory.check_types(data, training)
+    return theory
+
+
+@dataclass(frozen=True, init=False, eq=False, repr=False)
 class Problem:
-    """Network, data and training, and the options of functions of `dmft` that the file states.
+    """Network, data and training as one value, with the options that decide the result of `solve`.
+
+    `solve`, `march`, `simulate` and `memory_estimate` take it in place of network, data and training. Problems are equal, and have the
+    same hash, if all that they state is equal.
+
+    Parameters
+    ----------
+    network, data, training
+        As in `solve`.
+    method : str
+    **options
+        Those of the network's family and the method in `solve`. A generator for `rng` is advanced, and kept as the integer drawn from it.
 
     Attributes
     ----------
     network, data, training : Specification
-    solve, simulate, compare, coordinate_check : dict
-        Keyword arguments of the functions of these names.
+    method : str
+    options : dict
+        The options that are stated; arrays cannot be written to.
+
+    Raises
+    ------
+    ValueError, TypeError
+        For an unknown method or option, or data and training of a kind that the network does not take; the message names it. What
+        else the theory asks of a problem is checked by what uses it.
+
+    Examples
+    --------
+    >>> problem = dmft.Problem(dmft.DeepLinear(depth=2), dmft.GaussianData(2.0), dmft.GradientDescent(0.2, 20))
+    >>> slower = problem.replaced({"training.learning_rate": 0.1, "network.width_ratio": 2.0})
+    >>> slower
+    Problem(DeepLinear(depth=2, width_ratio=2.0, richness=1.0, outputs=1, parameterization='mup'),
+            GaussianData(sample_ratio=2.0, label_noise=0.0),
+            GradientDescent(learning_rate=0.1, steps=20, momentum=0.0, nesterov=False, weight_decay=0.0, decoupled=False))
+    >>> bool(dmft.solve(slower, progress=False).test_loss[-1] < 1.0)
+    True
+    >>> slower == problem, slower.fingerprint[:8], slower.replaced({"method": "fixed-point", "options.window": 8}).options
+    (False, '...', {'window': 8})
     """
 
     network: Specification
     data: Specification
     training: Specification
-    solve: dict
-    simulate: dict
-    compare: dict
-    coordinate_check: dict
+    method: str
+    options: dict
+
+    def __init__(self, network, data, training, method="causal", **options):
+        for name in _OF_THE_CALL:
+            if name in options:
+                raise TypeError(f"{name} is no part of a problem; give it to dmft.solve(problem, {name}=...)")
+        checked_theory(network, data, training, method, options)
+        if "rng" in options:
+            options["rng"] = checks.integer_seed("rng", options["rng"])
+        for name, value in zip(_PARTS, (network, data, training, method, {name: _kept(name, value) for name, value in options.items()})):
+            object.__setattr__(self, name, value)
 
     def replaced(self, changes):
-        """The problem with parts replaced by dotted names, such as ``{"training.learning_rate": 0.1, "solve.method": "ntk"}``."""
-        return replaced(self, changes)
+        """The problem with parts replaced.
+
+        Parameters
+        ----------
+        changes : dict of {str: object}
+            New values by dotted names such as "training.learning_rate", "network.width_ratio", "data", "method" or "options.samples".
+            All changes of one part are made at once, so that they may depend on each other.
+
+        Returns
+        -------
+        Problem
+
+        Raises
+        ------
+        ValueError, TypeError
+            If a name leads nowhere, two of them overlap, or the new values are refused.
+        """
+        if not isinstance(changes, dict) or not all(isinstance(name, str) for name in changes):
+            checks.fail("changes", changes, "a dict of new values by dotted names", TypeError)
+        parts = replaced({name: getattr(self, name) for name in _PARTS}, changes)
+        for name in parts:
+            if name not in _PARTS:
+                raise ValueError(f"{name} cannot be set; a problem has {', '.join(_PARTS)}")
+        options = parts.pop("options")
+        if not isinstance(options, dict):
+            checks.fail("options", options, "a dict", TypeError)
+        return Problem(**parts, **options)
+
+    def to_dict(self):
+        """JSON-able dictionary: `Specification.to_dict` of network, data and training, the method and the options."""
+        stated = {name: getattr(self, name).to_dict() for name in _PARTS[:3]}
+        return stated | {"method": self.method, "options": {name: encode(value) for name, value in self.options.items()}}
+
+    @property
+    def fingerprint(self):
+        """SHA-256 of the canonical JSON of `to_dict`, in hex."""
+        return fingerprint(self.to_dict())
+
+    def __eq__(self, other):
+        return self.to_dict() == other.to_dict() if isinstance(other, Problem) else NotImplemented
+
+    def __hash__(self):
+        return hash(canonical_json(self.to_dict()))
+
+    def __setstate__(self, state):
+        self.__dict__.update(read_only(state))
+
+    def _arguments(self):
+        method = [] if self.method == "causal" else [f"method={self.method!r}"]
+        options = [f"{name}={brief(value)}" for name, value in self.options.items()]
+        return [repr(self.network), repr(self.data), repr(self.training), *method, *options]
+
+    def __repr__(self):
+        return "Problem(" + ",\n        ".join(self._arguments()) + ")"
+
+
+def _kept(name, value):
+    """The value of an option as a problem keeps it."""
+    if isinstance(value, np.ndarray):
+        return read_only(value.copy())
+    value = value.item() if isinstance(value, np.generic) else value
+    if isinstance(value, (list, tuple)):
+        return tuple(_kept(name, entry) for entry in value)
+    if value is not None and not isinstance(value, (str, bool, int, float)):
+        checks.fail(name, value, "a number, text, array or sequence of them, so that a problem can be written down", TypeError)
+    return value
+
+
+def stated(network, data, training, method, options):
+    """(network, data, training), method and options as a function has them: one by one, or network is a `Problem` with all of them.
+
+    Options that are given beside a problem take the place of its own; another method takes its options along.
+    """
+    if not isinstance(network, Problem):
+        return (network, data, training), "causal" if method is None else method, options
+    if data is not None or training is not None:
+        raise TypeError("data and training must be left out with a Problem, which holds them; its method replaced changes them")
+    problem = network
+    own = problem.options if method in (None, problem.method) else {}
+    return (problem.network, problem.data, problem.training), method or problem.method, own | options
 
 
 def replaced(stated, changes):
@@ -81,128 +213,3 @@ def _replaced(stated, changes, above):
             old = stated.get(first, {}) if is_table else getattr(stated, first)
             new[first] = _replaced(old, parts, (*above, first))
     return stated | new if is_table else dataclasses.replace(stated, **new)
-
-
-def read(path, changes=None):
-    """The `Problem` in a TOML file.
-
-    The tables [network], [data] and [training] hold ``type = "<class of dmft>"`` and the arguments of that class; infinity is written
-    ``inf``, an exact exponent ``"-1/2"``, the exponents of a `DeepNet` as a table ``parameterization = { type = "ABC", a = [...], ... }``.
-    The optional tables [solve], [simulate] and [coordinate_check] hold arguments of the functions: method, out and the options of the
-    network's theory; seeds, rng, workers and the options of the network's simulation, for a `DeepLinear` also ``dims`` for `dmft.compare`;
-    widths, seeds, steps and the others.
-
-    ``type = "digits"`` under [data] stands for the digits that ship with dmft. For a `DeepLinear` they are, with ``classes`` and
-    ``sample_ratio``, Gaussian data with their covariance and linear target; then ``images = true`` under [simulate] trains on the images
-    themselves. Otherwise they are images, with the arguments of `dmft.datasets.binary_digits`, or of `dmft.datasets.one_hot_digits` for
-    a network with several outputs; for an `MLP` of norm 8 by default.
-
-    ``type = "Dataset"`` takes one's own data: ``file = "own.npz"`` or ``"own.csv"`` with the arguments of `dmft.datasets.read`, or x, y,
-    test_x and test_y as arrays or names of ``.npy`` files. Names are relative to the problem's file. For a `DeepLinear` its training
-    samples are described as digits are, with ``sample_ratio``, and ``images = true`` trains on them.
-
-    Parameters
-    ----------
-    path : path
-    changes : dict of {str: object}, optional
-        Entries of the tables to be replaced or added before they are read, by dotted names such as "training.learning_rate".
-
-    Raises
-    ------
-    OSError
-        If the file cannot be read.
-    ValueError, TypeError
-        If it is not TOML, or a table or key is missing, unknown or out of range; the message names it.
-    """
-    tables = replaced(_tables(path), changes or {})
-    _check_names("table", tables, _TABLES)
-    for name, table in tables.items():
-        if not isinstance(table, dict):
-            raise TypeError(f"{name} must be a table, [{name}]; got {checks.shown(table)}")
-    for name in ("network", "data", "training"):
-        if name not in tables:
-            raise ValueError(f"table [{name}] is missing; a problem needs [network], [data] and [training]")
-    network = from_dict(tables["network"])
-    keys = _keys(network)
-    for name, valid in keys.items():
-        _check_names(f"key under [{name}]", tables.get(name, {}), valid)
-
-    data, images = _read_data(tables["data"], network, Path(path).parent)
-    simulate = dict(tables.get("simulate", {}))
-    compare = {"dims": simulate.pop("dims")} if "dims" in simulate else {}
-    if simulate.pop("images", False):
-        if images is None:
-            raise ValueError('images = true under [simulate] needs type = "digits" or "Dataset" under [data]')
-        simulate["inputs"] = images
-    return Problem(
-        network=network,
-        data=data,
-        training=from_dict(tables["training"]),
-        solve=tables.get("solve", {}),
-        simulate=simulate,
-        compare=compare,
-        coordinate_check=tables.get("coordinate_check", {}),
-    )
-
-
-def _tables(path):
-    """What the file states, as its reader gives it."""
-    with open(checks.path("path", path), "rb") as file:
-        try:
-            return tomllib.load(file)
-        except (ValueError, RecursionError) as error:
-            raise ValueError(f"path must be that of a file in TOML; {path} is not: {' '.join(str(error).split())}") from error
-
-
-def _keys(network):
-    """Valid keys of the optional tables."""
-    options = ["seeds", "rng", "workers", *simulate_options(network)]
-    if isinstance(network, DeepLinear):
-        options[options.index("inputs")] = "images"
-        options.append("dims")
-    check = [name for name, parameter in inspect.signature(coordinate_check).parameters.items() if parameter.kind is parameter.KEYWORD_ONLY]
-    check.remove("progress")
-    return {
-        "solve": ("method", "out", *solve_options(network)),
-        "simulate": tuple(options),
-        "coordinate_check": tuple(check) if isinstance(network, DeepNet) else (),
-    }
-
-
-def _read_data(table, network, folder):
-    """Data for the theory, and the data set behind Gaussian data if there is one."""
-    makers = {"digits": _digits, "Dataset": _own}
-    if table.get("type") not in makers:
-        return from_dict(table), None
-    arguments = {key: value for key, value in table.items() if key != "type"}
-    ratio = {"sample_ratio": arguments.pop("sample_ratio")} if isinstance(network, DeepLinear) and "sample_ratio" in arguments else {}
-    made = makers[table["type"]](arguments, network, folder)
-    return (StructuredData.from_dataset(*made, **ratio), made) if isinstance(network, DeepLinear) else (made, None)
-
-
-def _digits(arguments, network, folder):
-    if isinstance(network, DeepLinear):
-        make, further = datasets.digits, ("sample_ratio",)
-    else:
-        make, further = datasets.one_hot_digits if getattr(network, "outputs", 1) > 1 else datasets.binary_digits, ()
-    _check_names('key of data of type "digits"', arguments, (*inspect.signature(make).parameters, *further))
-    return make(**({"norm": _MLP_NORM} if isinstance(network, MLP) else {}) | arguments)
-
-
-def _own(arguments, network, folder):
-    """A data set in one file, or in arrays some of which are files."""
-    if "file" not in arguments:
-        _check_names('key of data of type "Dataset" without file', arguments, [field.name for field in dataclasses.fields(Dataset)])
-        if not {"x", "y"} <= set(arguments):
-            raise ValueError(f'data of type "Dataset" must have file, or x and y; got {", ".join(arguments) or "neither"}')
-        files = {key: data_files.array(key, folder / value) for key, value in arguments.items() if isinstance(value, str)}
-        return Dataset(**arguments | files)
-    _check_names('key of data of type "Dataset" with file', arguments, inspect.signature(datasets.read).parameters)
-    files = {key: folder / checks.text(key, arguments[key]) for key in ("file", "test_file") if key in arguments}
-    return datasets.read(**arguments | files)
-
-
-def _check_names(kind, given, valid):
-    for name in given:
-        if name not in valid:
-            raise ValueError(f"unknown {kind}: {name}; valid are {', '.join(valid) or 'none'}")

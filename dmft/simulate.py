@@ -13,6 +13,7 @@ from . import checks
 from .errors import Interrupted
 from .machine import cores
 from .networks import MLP, DeepLinear, DeepNet, ShallowNet
+from .problem import stated
 from .specification import check_type
 
 #: Modules of `dmft.simulations`, imported when needed.
@@ -29,7 +30,7 @@ def option_names(network):
     return _simulation_of(network).OPTIONS
 
 
-def simulate(network, data, training, *, seeds=8, rng=0, progress=True, workers=1, **options):
+def simulate(network, data=None, training=None, *, seeds=8, rng=0, progress=True, workers=1, **options):
     """Train finite networks.
 
     Of a `DeepLinear`, all weights are N(0, 1); widths are round(nu_l D), samples round(alpha D), batches round(batch_ratio D) or
@@ -41,7 +42,8 @@ def simulate(network, data, training, *, seeds=8, rng=0, progress=True, workers=
 
     Parameters
     ----------
-    network : DeepLinear, ShallowNet, DeepNet or MLP
+    network : DeepLinear, ShallowNet, DeepNet, MLP or Problem
+        A `Problem` holds data and training too, and its `loss` where one is stated.
     data : GaussianData or StructuredData for a DeepLinear, Dataset for the others
     training : GradientDescent, OnlineSGD or MinibatchSGD
     seeds : int
@@ -145,6 +147,8 @@ def simulate(network, data, training, *, seeds=8, rng=0, progress=True, workers=
     >>> networks.feature_kernel(layer=1).shape, networks.tangent_kernel().shape
     ((2, 2, 8, 2, 8), (2, 2, 8, 8))
     """
+    (network, data, training), _, solving = stated(network, data, training, None, {})
+    options = {name: solving[name] for name in solving if name == "loss"} | options
     simulation = _simulation_of(network)
     checks.options(options, simulation.OPTIONS, f"simulating a {type(network).__name__}")
     seeds = checks.integer("seeds", seeds, 1)

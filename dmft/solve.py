@@ -1,7 +1,6 @@
 """Solve a stated problem: the only place that picks a theory. `solve` is a loop over `march`."""
 
 import dataclasses
-import importlib
 import warnings
 from contextlib import nullcontext
 
@@ -11,34 +10,24 @@ from . import checks, input_scale, machine
 from .activations import Activation, MissingActivation
 from .errors import Interrupted, RestartWarning
 from .interruption import deferred
-from .networks import MLP, DeepLinear, DeepNet, ShallowNet
+from .problem import checked_theory, stated, theory_of
 from .specification import check_type
 from .trajectory import Status
-
-#: Modules of `dmft.theories`, imported when needed.
-_THEORIES = {DeepLinear: "deep_linear", ShallowNet: "shallow", DeepNet: "deep", MLP: "mlp"}
-
-
-def _theory_of(network):
-    check_type("network", network, tuple(_THEORIES))
-    return importlib.import_module(f".theories.{_THEORIES[type(network)]}", __package__)
 
 
 def option_names(network):
     """Names of the options that `solve` takes for a network by one method or another."""
-    return tuple(dict.fromkeys(name for names in _theory_of(network).METHODS.values() for name in names))
+    return tuple(dict.fromkeys(name for names in theory_of(network).METHODS.values() for name in names))
 
 
 def _theory(network, data, training, method, options):
     """The theory of a network, after all checks of the problem."""
-    theory = _theory_of(network)
-    checks.choice("method", method, tuple(theory.METHODS))
-    checks.options(options, theory.METHODS[method], f"method {method!r} for a {type(network).__name__}")
+    theory = checked_theory(network, data, training, method, options)
     theory.check(network, data, training, method, **options)
     return theory
 
 
-def memory_estimate(network, data, training, method="causal", **options):
+def memory_estimate(network, data=None, training=None, method=None, **options):
     """Peak memory in bytes that `solve` needs for its arrays, known before any work; see the `memory_estimate` of each theory.
 
     Parameters
@@ -61,8 +50,8 @@ def memory_estimate(network, data, training, method="causal", **options):
     >>> f"{dmft.memory_estimate(dmft.DeepLinear(depth=2), dmft.GaussianData(2.0), training) / 2**30:.1f} GiB"
     '0.8 GiB'
     """
-    theory = _theory(network, data, training, method, options)
-    return theory.memory_estimate(network, data, training, method, **options)
+    problem, method, options = stated(network, data, training, method, options)
+    return _theory(*problem, method, options).memory_estimate(*problem, method, **options)
 
 
 def _prepared(problem, method, limit, options):
@@ -78,15 +67,16 @@ def _prepared(problem, method, limit, options):
     return theory, limit
 
 
-def solve(network, data, training, method="causal", *, progress=True, out=None, overwrite=False, memory_limit=None, **options):
+def solve(network, data=None, training=None, method=None, *, progress=True, out=None, overwrite=False, memory_limit=None, **options):
     """Solve the limit theory of a stated problem.
 
     Parameters
     ----------
-    network : DeepLinear, ShallowNet, DeepNet or MLP
+    network : DeepLinear, ShallowNet, DeepNet, MLP or Problem
+        A `Problem` holds data, training, method and options too; method and options that are given beside it replace its own.
     data : GaussianData or StructuredData for a DeepLinear, Dataset for the others
     training : GradientDescent, OnlineSGD or MinibatchSGD
-    method : {"causal", "fixed-point", "reference", "ntk", "gradient-independence", "perturbative"}
+    method : {"causal", "fixed-point", "reference", "ntk", "gradient-independence", "perturbative"}, default "causal"
         "causal": one exact sweep over time, the only one for a ShallowNet or a DeepNet. "fixed-point": the independent second method,
         sweeps iterated to consistency. "reference": the readable numpy twin of the march, of a DeepLinear. The other three are the
         approximations of an MLP; see `dmft.theories.mlp`.
@@ -242,14 +232,14 @@ def solve(network, data, training, method="causal", *, progress=True, out=None, 
     """
     checks.flag("progress", progress)
     checks.flag("overwrite", overwrite)
-    problem = network, data, training
+    problem, method, options = stated(network, data, training, method, options)
     theory, limit = _prepared(problem, method, memory_limit, options)
     with nullcontext() if out is None else _live_file(out, overwrite) as file:
-        with _bar(training.steps + 1, progress) as bar:
+        with _bar(problem[2].steps + 1, progress) as bar:
             if method == "causal":
                 blocks = _marched(theory, limit, problem, None, options)
             else:
-                blocks = theory.whole(network, data, training, method, bar, **options)
+                blocks = theory.whole(*problem, method, bar, **options)
             trajectory = _run(blocks, bar, file, out)
     input_scale.check(trajectory)
     return trajectory
@@ -307,7 +297,7 @@ def resume(path, *, steps, learning_rate=None, activation=None, progress=True, m
             blocks = [dataclasses.replace(before, training=training, status=Status.COMPLETED)]
         else:
             blocks = march(network, before.data, training, memory_limit, start=before, **before.options)
-            if not _theory_of(network).CONTINUES:
+            if not theory_of(network).CONTINUES:
                 warnings.warn(
                     f"{path} holds the results of its {before.finished} rows, not the state of the march: they are solved again, to the "
                     "same numbers, before new ones",
@@ -390,7 +380,7 @@ def _kept(trajectory, file, path, written):
     return f"{rows}, in {path}" + ("; dmft.resume goes on" if goes_on else "")
 
 
-def march(network, data, training, memory_limit=None, start=None, **options):
+def march(network, data=None, training=None, memory_limit=None, start=None, **options):
     """Iterate over the exact solution in blocks of time rows.
 
     Parameters
@@ -419,8 +409,9 @@ def march(network, data, training, memory_limit=None, start=None, **options):
     >>> trajectory.status.name, trajectory.finished
     ('INTERRUPTED', 64)
     """
-    problem = network, data, training
-    theory, limit = _prepared(problem, "causal", memory_limit, options)
+    problem, method, options = stated(network, data, training, None, options)
+    checks.choice("method", method, ("causal",))
+    theory, limit = _prepared(problem, method, memory_limit, options)
     return _marched(theory, limit, problem, start, options)
 
 

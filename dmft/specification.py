@@ -17,17 +17,16 @@ _registry = {}
 _LAZY = {"ABC": "parameterizations"}
 
 
-def _encode(value):
+def encode(value):
+    """JSON-able form of a specification, a number, text, or arrays and sequences of them; infinity is written ``"inf"``."""
     if isinstance(value, Specification):
         return value.to_dict()
     if isinstance(value, np.ndarray):
-        return _encode(value.tolist())
+        return encode(value.tolist())
     if isinstance(value, (tuple, list)):
-        return [_encode(v) for v in value]
+        return [encode(v) for v in value]
     if isinstance(value, float) and math.isinf(value):
         return "inf"
-    if isinstance(value, Specification):
-        return value.to_dict()
     return str(value) if isinstance(value, Fraction) else value
 
 
@@ -39,11 +38,12 @@ def _decode(value):
     return math.inf if value == "inf" else value
 
 
-def _brief(value):
+def brief(value):
+    """`repr` of a field, short for large arrays."""
     if isinstance(value, np.ndarray) and value.size > 6:
         return f"<array {value.shape}>"
     if isinstance(value, tuple):
-        return f"({', '.join(map(_brief, value))})"
+        return f"({', '.join(map(brief, value))})"
     if isinstance(value, Fraction):
         return repr(str(value))
     return repr(value.tolist()) if isinstance(value, np.ndarray) else repr(value)
@@ -57,11 +57,11 @@ class Specification:
 
     def to_dict(self):
         """JSON-able dictionary: the class name under ``"type"`` and every field; infinity is written ``"inf"``."""
-        return {"type": type(self).__name__} | {f.name: _encode(getattr(self, f.name)) for f in dataclasses.fields(self)}
+        return {"type": type(self).__name__} | {f.name: encode(getattr(self, f.name)) for f in dataclasses.fields(self)}
 
     def __repr__(self):
         fields = ((f.name, getattr(self, f.name)) for f in dataclasses.fields(self))
-        stated = [f"{name}={_brief(value)}" for name, value in fields if value is not None]
+        stated = [f"{name}={brief(value)}" for name, value in fields if value is not None]
         return f"{type(self).__name__}({', '.join(stated)})"
 
     def __eq__(self, other):

@@ -167,12 +167,12 @@ def _mutated(rng, problem):
 def make():
     """The callable that makes a case."""
     import dmft
-    from dmft import problem
+    from dmft import problem_file
 
     for right in PROBLEMS:  # compiles what they need, without a limit of time
         Path("run.toml").write_text(_text(right), encoding="utf-8")
-        stated = problem.read("run.toml")
-        dmft.solve(stated.network, stated.data, stated.training, progress=False, **stated.solve)
+        stated = problem_file.read("run.toml")
+        dmft.solve(stated.problem, progress=False)
     names = {
         "path",
         "table",
@@ -209,13 +209,13 @@ def make():
 
         def run():
             Path("run.toml").write_bytes(text)
-            stated = problem.read("run.toml")
-            triple = stated.network, stated.data, stated.training
+            stated = problem_file.read("run.toml")
+            problem = stated.problem
             if stated.coordinate_check and rng.random() < 0.5:
-                return dmft.coordinate_check(*triple, progress=False, **stated.coordinate_check)
+                return dmft.coordinate_check(problem.network, problem.data, problem.training, progress=False, **stated.coordinate_check)
             if stated.simulate and rng.random() < 0.5:
-                return dmft.simulate(*triple, progress=False, **stated.simulate)
-            return dmft.solve(*triple, progress=False, **{"memory_limit": 1e9} | stated.solve)
+                return dmft.simulate(stated.problem, progress=False, **stated.simulate)
+            return dmft.solve(stated.problem, progress=False, memory_limit=1e9)
 
         return f"{which}: {note}", run, names
 

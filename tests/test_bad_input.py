@@ -7,7 +7,7 @@ import pytest
 
 import dmft
 import dmft.parameterizations
-import dmft.problem
+import dmft.problem_file
 import dmft.specification
 
 NET, DATA, RUN = dmft.DeepLinear(2), dmft.GaussianData(1.5, 0.3), dmft.GradientDescent(0.05, 4)
@@ -280,9 +280,9 @@ HOSTILE = {
     "box": (lambda: dmft.parameterizations.stable_cut(2, box=0.1), "box"),
     "no axes": (lambda: dmft.plot.phase_diagram(dmft.limits.shallow(), ax=3), "ax"),
     "no limits": (lambda: dmft.plot.phase_diagram(3), "lim"),
-    "null in a path": (lambda: dmft.problem.read("a\0b"), "path"),
+    "null in a path": (lambda: dmft.problem_file.read("a\0b"), "path"),
     "long name": (lambda: dmft.datasets.read(300 * "x" + ".csv"), "file"),
-    "long path": (lambda: dmft.problem.read(3000 * "x/" + "run.toml"), "path"),
+    "long path": (lambda: dmft.problem_file.read(3000 * "x/" + "run.toml"), "path"),
 }
 
 

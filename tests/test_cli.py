@@ -15,7 +15,7 @@ import typer
 from rich.markup import escape
 
 import dmft
-from dmft import cli, figures, problem, terminal
+from dmft import cli, figures, problem_file, terminal
 
 ROOT = Path(__file__).parent.parent
 ISOTROPIC = """
@@ -144,9 +144,9 @@ def test_version_help_and_about(call):
 def test_solve_stores_what_the_api_gives(folder, call):
     status, text, _ = call("solve", "run.toml")
     assert status == 0 and "written: run.h5" in text
-    stated = problem.read("run.toml")
+    stated = problem_file.read("run.toml")
     np.testing.assert_allclose(
-        dmft.load("run.h5").test_loss, dmft.solve(stated.network, stated.data, stated.training, progress=False).test_loss, rtol=1e-12
+        dmft.load("run.h5").test_loss, dmft.solve(stated.problem, progress=False).test_loss, rtol=1e-12
     )
     assert call("solve", "run.toml", "--out", "other.h5")[0] == 0 and (folder / "other.h5").exists()
     assert call("solve", "run.toml", "--set", "solve.out=third.h5", "--set", "training.steps=2")[0] == 2
@@ -170,8 +170,8 @@ def test_resume_plot_info_and_compare_read_a_file(folder, call):
 def test_simulate_stores_what_the_api_gives(folder, call):
     status, text, _ = call("simulate", "run.toml")
     assert status == 0 and "±" in text and "written: run-networks.h5" in text
-    stated = problem.read("run.toml")
-    expected = dmft.simulate(stated.network, stated.data, stated.training, progress=False, **stated.simulate)
+    stated = problem_file.read("run.toml")
+    expected = dmft.simulate(stated.problem, progress=False, **stated.simulate)
     np.testing.assert_array_equal(dmft.load("run-networks.h5").test_loss, expected.test_loss)
     assert call("plot", "run-networks.h5")[0] == 0 and (folder / "run-networks.png").stat().st_size > 10_000
     assert call("simulate", "run.toml", "--out", "networks.h5", "--set", "simulate.seeds=2")[0] == 0
@@ -443,9 +443,9 @@ def test_divergence_is_a_result(folder, call):
 
 def test_digits_from_toml(folder, call):
     (folder / "digits.toml").write_text(DIGITS, encoding="utf-8")
-    stated = problem.read("digits.toml")
+    stated = problem_file.read("digits.toml")
     x, y = dmft.datasets.digits((3, 8))
-    assert stated.data == dmft.StructuredData.from_dataset(x, y, sample_ratio=2.0)
+    assert stated.problem.data == dmft.StructuredData.from_dataset(x, y, sample_ratio=2.0)
     np.testing.assert_array_equal(stated.simulate["inputs"].x, x)
     status, text, _ = call("compare", "digits.toml")
     assert status == 0 and "D = 64" in text
@@ -454,20 +454,20 @@ def test_digits_from_toml(folder, call):
 def test_infinity_and_sizes_are_read_from_toml(folder):
     text = ISOTROPIC.replace("width_ratio = 1.0", "width_ratio = inf").replace("dim = 30", "dim = 30\ndims = [20, 30]")
     (folder / "wide.toml").write_text(text, encoding="utf-8")
-    stated = problem.read("wide.toml")
-    assert stated.network.width_ratio == np.inf
+    stated = problem_file.read("wide.toml")
+    assert stated.problem.network.width_ratio == np.inf
     assert stated.compare == {"dims": [20, 30]} and stated.simulate == {"dim": 30, "seeds": 3}
 
 
 def test_classifiers_of_digits_from_toml(folder, call):
     (folder / "shallow.toml").write_text(SHALLOW, encoding="utf-8")
-    stated = problem.read("shallow.toml")
-    assert stated.network == dmft.ShallowNet.mean_field()
-    assert stated.data == dmft.datasets.binary_digits((3, 8), samples=12, test_samples=6, flipped=0.25, seed=1)
-    assert stated.solve == {"samples": 64, "track": "kernels"} and stated.simulate == {"width": 40, "seeds": 3}
+    stated = problem_file.read("shallow.toml")
+    assert stated.problem.network == dmft.ShallowNet.mean_field()
+    assert stated.problem.data == dmft.datasets.binary_digits((3, 8), samples=12, test_samples=6, flipped=0.25, seed=1)
+    assert stated.problem.options == {"samples": 64, "track": "kernels"} and stated.simulate == {"width": 40, "seeds": 3}
     status, text, _ = call("solve", "shallow.toml")
     assert status == 0 and all(name in text for name in ("test theory", "train theory", "limit", "M2"))
-    solved = dmft.solve(stated.network, stated.data, stated.training, progress=False, **stated.solve)
+    solved = dmft.solve(stated.problem, progress=False)
     np.testing.assert_array_equal(dmft.load("shallow.h5").function, solved.function)
     assert call("plot", "shallow.h5")[0] == 0 and (folder / "shallow.png").stat().st_size > 10_000
     status, text, _ = call("simulate", "shallow.toml", "--out", "networks.h5")
@@ -494,9 +494,9 @@ def test_unstable_networks_from_toml(folder, call):
 
 def test_networks_that_learn_features_from_toml(folder, call):
     (folder / "mlp.toml").write_text(EVOLUTION, encoding="utf-8")
-    stated = problem.read("mlp.toml")
-    assert stated.data == dmft.datasets.binary_digits((3, 8), samples=4, test_samples=2, seed=1, norm=8.0)
-    assert stated.solve["replicas"] == 4 and stated.simulate["kernel_times"] == [0, 3]
+    stated = problem_file.read("mlp.toml")
+    assert stated.problem.data == dmft.datasets.binary_digits((3, 8), samples=4, test_samples=2, seed=1, norm=8.0)
+    assert stated.problem.options["replicas"] == 4 and stated.simulate["kernel_times"] == [0, 3]
     status, text, _ = call("solve", "mlp.toml")
     assert status == 0 and "train theory" in text and "4 replicas of 256 samples" in text
     assert call("plot", "mlp.h5")[0] == 0 and (folder / "mlp.png").stat().st_size > 10_000
@@ -512,14 +512,14 @@ def test_networks_that_learn_features_from_toml(folder, call):
 @pytest.mark.parametrize("text", [DEEP, CLASSES], ids=["two classes", "three classes"])
 def test_deep_networks_from_toml(folder, call, text):
     (folder / "deep.toml").write_text(text, encoding="utf-8")
-    stated = problem.read("deep.toml")
+    stated = problem_file.read("deep.toml")
     options = {"samples": 8, "test_samples": 5}
     if text is DEEP:
-        assert stated.network == dmft.DeepNet(2, "ip-llr")
-        assert stated.data == dmft.datasets.binary_digits((4, 9), **options)
+        assert stated.problem.network == dmft.DeepNet(2, "ip-llr")
+        assert stated.problem.data == dmft.datasets.binary_digits((4, 9), **options)
     else:
-        assert stated.network.abc.scaling == dmft.parameterization("mup", 2).scaling
-        assert stated.data == dmft.datasets.one_hot_digits((4, 9, 0), **options)
+        assert stated.problem.network.abc.scaling == dmft.parameterization("mup", 2).scaling
+        assert stated.problem.data == dmft.datasets.one_hot_digits((4, 9, 0), **options)
     assert stated.coordinate_check == {"widths": [32, 64, 128], "seeds": 4}
     status, shown, _ = call("solve", "deep.toml")
     assert status == 0 and "test theory" in shown

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import dmft
-from dmft import problem
+from dmft import problem_file
 
 X, Y = np.array([[0.0, 1.0], [2.0, 3.0], [4.0, 5.5]]), np.array([1.0, -1.0, 1.0])
 HEAD = 'network = { type = "MLP", depth = 1 }\ntraining = { type = "GradientDescent", learning_rate = 0.1, steps = 2 }\n'
@@ -138,7 +138,7 @@ def test_problem_files_name_data_beside_them(folder):
     }
     for text, data in stated.items():
         write("deeper/run.toml", f"{HEAD}data = {text}\n")
-        assert problem.read("deeper/run.toml").data == data
+        assert problem_file.read("deeper/run.toml").problem.data == data
 
 
 def test_own_data_of_a_deep_linear_network_are_their_covariance_and_target(folder):
@@ -146,8 +146,8 @@ def test_own_data_of_a_deep_linear_network_are_their_covariance_and_target(folde
     np.savez("own.npz", x=images.x, y=images.y)
     data = 'data = { type = "Dataset", file = "own.npz", sample_ratio = 2.0 }\nsimulate = { images = true }\n'
     write("run.toml", HEAD.replace("MLP", "DeepLinear") + data)
-    stated = problem.read("run.toml")
-    assert stated.data == dmft.StructuredData.from_dataset(*images, sample_ratio=2.0)
+    stated = problem_file.read("run.toml")
+    assert stated.problem.data == dmft.StructuredData.from_dataset(*images, sample_ratio=2.0)
     assert stated.simulate == {"inputs": dmft.Dataset(*images)}
 
 
@@ -167,4 +167,4 @@ def test_bad_data_tables_are_refused_by_name(text, error, message):
     np.save("x.npy", X)
     write("run.toml", f'{HEAD}data = {{ type = "Dataset"{", " if text else ""}{text} }}\n')
     with pytest.raises(error, match=message):
-        problem.read("run.toml")
+        problem_file.read("run.toml")

@@ -11,7 +11,7 @@ import pytest
 
 import dmft
 
-solving, simulating = import_module("dmft.solve"), import_module("dmft.simulate")
+problems, simulating = import_module("dmft.problem"), import_module("dmft.simulate")
 FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 FAMILIES = (dmft.DeepLinear, dmft.ShallowNet, dmft.DeepNet, dmft.MLP)
 
@@ -86,7 +86,7 @@ def test_every_public_name_has_an_example_that_is_true(name, tmp_path, monkeypat
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_help_of_solve_lists_the_options_of_each_family(family):
-    listed, theory = options_in(dmft.solve, family), import_module(f"dmft.theories.{solving._THEORIES[family]}")
+    listed, theory = options_in(dmft.solve, family), import_module(f"dmft.theories.{problems.THEORIES[family]}")
     assert set(listed) == {name for names in theory.METHODS.values() for name in names}
     defaults = {}
     for function in (theory.check, *(getattr(theory, name) for name in ("_fixed_point",) if hasattr(theory, name))):

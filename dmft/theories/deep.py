@@ -143,6 +143,12 @@ _INTEGRABLE = {
 }
 
 
+def check_types(data, training):
+    """Raise TypeError, naming the argument, for data and training of a kind that this theory does not know."""
+    check_type("data", data, (Dataset,))
+    check_type("training", training, (GradientDescent, MinibatchSGD))
+
+
 def check(network, data, training, method="causal", loss="mse", samples=SAMPLES, rng=0, initial_function=None):
     """Raise TypeError or ValueError, naming the argument, unless this theory covers the problem.
 
@@ -156,8 +162,7 @@ def check(network, data, training, method="causal", loss="mse", samples=SAMPLES,
     loss, samples, rng, initial_function
         As in `dmft.solve`.
     """
-    check_type("data", data, (Dataset,))
-    check_type("training", training, (GradientDescent, MinibatchSGD))
+    check_types(data, training)
     for name in ("momentum", "weight_decay"):
         if value := getattr(training, name):
             raise ValueError(f"{name} must be 0 for a DeepNet, whose limits are those of plain gradient descent; got {value}")

@@ -28,10 +28,15 @@ CONTINUES = True
 DIVERGENCE_FACTOR = 1e3
 
 
-def check(network, data, training, method="causal", **_):
-    """Raise TypeError or ValueError, naming the argument, unless this theory covers the problem."""
+def check_types(data, training):
+    """Raise TypeError, naming the argument, for data and training of a kind that this theory does not know."""
     check_data(data)
     check_type("training", training, (GradientDescent, OnlineSGD, MinibatchSGD))
+
+
+def check(network, data, training, method="causal", **_):
+    """Raise TypeError or ValueError, naming the argument, unless this theory covers the problem."""
+    check_types(data, training)
     check_combination(data, training)
     data.spectrum(network.outputs)
 

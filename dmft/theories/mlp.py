@@ -39,6 +39,12 @@ TRACKED = (None, "kernels", "test kernels")
 _SMALLEST_ERROR = 1e-6
 
 
+def check_types(data, training):
+    """Raise TypeError, naming the argument, for data and training of a kind that this theory does not know."""
+    check_type("data", data, (Dataset,))
+    check_type("training", training, (GradientDescent,))
+
+
 def check(
     network,
     data,
@@ -67,8 +73,7 @@ def check(
     loss, samples, rng, replicas, mc_error, tolerance, track, preactivation_times, damping, max_sweeps
         As in `dmft.solve`.
     """
-    check_type("data", data, (Dataset,))
-    check_type("training", training, (GradientDescent,))
+    check_types(data, training)
     if data.targets.shape[1] != network.outputs:
         raise ValueError(f"y must have shape (P, C) for a network with outputs = C = {network.outputs}; got {data.y.shape}")
     check_labels(data, loss)

@@ -37,10 +37,15 @@ SAMPLES = 2**16
 REPLICAS = 8
 
 
-def check_problem(network, data, training, loss, track):
-    """Raise TypeError or ValueError, naming the argument, for what neither theory nor simulation takes."""
+def check_types(data, training):
+    """Raise TypeError, naming the argument, for data and training of a kind that this theory does not know."""
     check_type("data", data, (Dataset,))
     check_type("training", training, (GradientDescent, MinibatchSGD))
+
+
+def check_problem(network, data, training, loss, track):
+    """Raise TypeError or ValueError, naming the argument, for what neither theory nor simulation takes."""
+    check_types(data, training)
     if training.momentum or training.weight_decay:
         raise ValueError("momentum and weight_decay must be 0 for a ShallowNet, whose limits are those of plain gradient descent")
     losses.check(loss, data, 1)
