@@ -50,8 +50,8 @@ class Ensemble(Tabular, Result, ABC):
 
     @property
     def times(self):
-        """Steps 0 ... `training.steps`; entry t is before update t."""
-        return np.arange(self.training.steps + 1)
+        """Those of `training.times`: steps 0 ... `training.steps`, entry t before update t; of a flow real times."""
+        return self.training.times
 
     @property
     def seeds(self):

@@ -320,7 +320,7 @@ def rebuild(content):
 def _trajectory(attributes, arrays):
     problem, decisive = _read_spec(attributes)
     status, finished = Status(attributes["status"]), attributes["finished"]
-    rows = finished if status is Status.INTERRUPTED else problem["training"].steps + 1
+    rows = finished if status is Status.INTERRUPTED else problem["training"].rows
     kind = _TRAJECTORIES[type(problem["network"])]
     arrays = {name: _LONGER[kind.stored[name].layout](array, finished, rows) for name, array in arrays.items() if name in kind.stored}
     report = _decoded(json.loads(attributes["report"]))

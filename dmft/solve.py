@@ -235,7 +235,7 @@ def solve(network, data=None, training=None, method=None, *, progress=True, out=
     problem, method, options = stated(network, data, training, method, options)
     theory, limit = _prepared(problem, method, memory_limit, options)
     with nullcontext() if out is None else _live_file(out, overwrite) as file:
-        with _bar(problem[2].steps + 1, progress) as bar:
+        with _bar(problem[2].rows, progress) as bar:
             if method == "causal":
                 blocks = _marched(theory, limit, problem, None, options)
             else:
@@ -293,7 +293,7 @@ def resume(path, *, steps, learning_rate=None, activation=None, progress=True, m
             )
         network = before.network if activation is None else _supplied(before.network, activation)
         training = _longer(before.training, steps, before.finished - 1, learning_rate)
-        if before.finished == steps + 1:
+        if before.finished == training.rows:
             blocks = [dataclasses.replace(before, training=training, status=Status.COMPLETED)]
         else:
             blocks = march(network, before.data, training, memory_limit, start=before, **before.options)
@@ -304,7 +304,7 @@ def resume(path, *, steps, learning_rate=None, activation=None, progress=True, m
                     RestartWarning,
                     stacklevel=2,
                 )
-        with _bar(steps + 1, progress, before.finished) as bar:
+        with _bar(training.rows, progress, before.finished) as bar:
             return _run(blocks, bar, file, path, before)
 
 
@@ -364,7 +364,7 @@ def _kept(trajectory, file, path, written):
     """Where the rows of an interrupted solve are, in words, once they are written."""
     if trajectory is None:
         return "no row was finished"
-    rows = f"{trajectory.finished} of {trajectory.training.steps + 1} rows are solved"
+    rows = f"{trajectory.finished} of {trajectory.training.rows} rows are solved"
     if file is None:
         return f"{rows}; they are the result of this exception"
     try:

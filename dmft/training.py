@@ -48,6 +48,16 @@ class Optimizer:
         return rates
 
     @property
+    def rows(self):
+        """T, the number of times at which results are given: every step, and the end."""
+        return self.steps + 1
+
+    @property
+    def times(self):
+        """Times at which results are given, shape (T,): steps 0 ... `steps`; entry t is before update t."""
+        return np.arange(self.rows)
+
+    @property
     def learning_rates(self):
         """eta_t for every step, shape (steps,)."""
         return np.broadcast_to(np.asarray(self.learning_rate, dtype=float), (self.steps,))

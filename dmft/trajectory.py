@@ -96,13 +96,13 @@ class Trajectory(Tabular, Result, ABC):
 
     @property
     def rows(self):
-        """T: steps + 1, or the finished rows of an interrupted trajectory."""
-        return self.finished if self.status is Status.INTERRUPTED else self.training.steps + 1
+        """T: `training.rows`, or the finished rows of an interrupted trajectory."""
+        return self.finished if self.status is Status.INTERRUPTED else self.training.rows
 
     @property
     def times(self):
-        """Steps 0 ... as a (T,) array; entry t is before step t."""
-        return np.arange(self.rows)
+        """Those of `training.times` that are solved or diverged, shape (T,): steps 0 ..., entry t before step t; of a flow real times."""
+        return self.training.times[: self.rows]
 
     @property
     def loss(self):
@@ -170,7 +170,7 @@ class Trajectory(Tabular, Result, ABC):
 
     def __str__(self):
         lines = [
-            f"Trajectory: {self.status.value}, {self.finished} of {self.training.steps + 1} rows by method {self.method!r}"
+            f"Trajectory: {self.status.value}, {self.finished} of {self.training.rows} rows by method {self.method!r}"
             + (f"; diverged at step {self.diverged_at}" if self.diverged_at is not None else ""),
             f"  {self.network}",
             f"  {self.data}",

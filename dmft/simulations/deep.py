@@ -85,7 +85,7 @@ def _rank(training, samples, width, track):
 
 def _numbers(network, data, training, width, rank, track):
     """Those of `check_memory`: weights, factors of their changes and signals; and functions, losses, coordinates."""
-    points, layers, rows = len(data.points), network.depth + 1, training.steps + 1
+    points, layers, rows = len(data.points), network.depth + 1, training.rows
     hidden = (network.depth - 1) * width * (width + 2 * rank)
     signals = 5 * layers * points * width + points * len(data.x)
     return hidden + width * data.x.shape[1] + signals, rows * (points * network.outputs + (5 * layers if track else 0) + 2)
@@ -95,7 +95,7 @@ def _train(network, data, training, width, loss, track, rank, stream, advance=la
     """Arrays of `FunctionEnsemble` for one network, without the axis of seeds."""
     from solvers.finite_deep import SIGNALS, draw, march
 
-    (samples, inputs), rows, points = data.x.shape, training.steps + 1, data.points
+    (samples, inputs), rows, points = data.x.shape, training.rows, data.points
     derivative, mean_loss = losses.of_outputs(loss)
     targets, weights = data.targets, training.batch_weights(samples)[..., None]
     test_targets, shape, scale = data.test_targets, (rows, len(points), *data.label_axes), scales(network, width)

@@ -98,7 +98,7 @@ def _numbers(network, training, dim, widths, samples, inputs):
     sizes = (dim, *widths)
     weights = sum(a * b for a, b in zip(sizes, sizes[1:])) * (2 if training.momentum else 1)
     per_sample = 4 * network.outputs if isinstance(training, OnlineSGD) and inputs is None else dim
-    return weights + (samples or 0) * per_sample, 2 * (training.steps + 1)
+    return weights + (samples or 0) * per_sample, 2 * (training.rows)
 
 
 class _Gaussian:
@@ -198,7 +198,7 @@ def _train(network, training, population, widths, samples, stream, advance=lambd
         rank=_rank(training, network.outputs, max(sizes)),
         divergence_factor=1e3 * max(1.0, network.width_ratios[-1], network.richness**-2),
     )
-    losses = np.full((2, training.steps + 1), np.inf)
+    losses = np.full((2, training.rows), np.inf)
     with np.errstate(over="ignore", invalid="ignore"):
         for t, pair in enumerate(run):
             losses[:, t] = pair

@@ -50,7 +50,7 @@ def _kernel_times(times, track, training):
             raise ValueError(f"kernel_times needs track='kernels'; got kernel_times={checks.shown(times)} and track=None")
         return []
     if times is None:
-        return list(range(training.steps + 1))
+        return list(range(training.rows))
     times = checks.sequence("kernel_times", times, "a sequence of steps")
     chosen = sorted({checks.integer("kernel_times", t, 0) for t in times})
     if not chosen or chosen[-1] > training.steps:
@@ -64,14 +64,14 @@ def _numbers(network, data, training, width, times):
     weights = (2 if training.momentum else 1) * (width * data.x.shape[1] + (layers - 1) * width**2)
     states = layers * width * (4 * points + len(times) * (points + fields))
     kernels = layers * len(times) ** 2 * (points**2 + fields**2)
-    return weights + states + kernels, kernels + (training.steps + 1) * (points * network.outputs + 2)
+    return weights + states + kernels, kernels + (training.rows) * (points * network.outputs + 2)
 
 
 def _train(network, data, training, width, loss, center, times, stream, advance=lambda steps: None):
     """Arrays of `KernelEnsemble` for one network, without the axis of seeds."""
     from solvers import finite_mlp
 
-    stated, samples, rows = problem(network, data, training, loss), len(data.x), training.steps + 1
+    stated, samples, rows = problem(network, data, training, loss), len(data.x), training.rows
     weights = finite_mlp.initial_weights(data.x.shape[1], width, network.depth, network.outputs, np.random.default_rng(stream))
     shape, diverged = (len(data.points), *data.label_axes), divergence(network, data, loss)
     with np.errstate(over="ignore", invalid="ignore"):

@@ -40,7 +40,7 @@ def plan(network, data, training, seeds, workers, width=None, loss="logistic", t
 
 def _numbers(data, training, width, track):
     """Those of `check_memory`: neurons; and functions, losses, kernels."""
-    points, rows = len(data.points), training.steps + 1
+    points, rows = len(data.points), training.rows
     return width * (points + 1), rows * (points + 2 + (points * len(data.x) if track == "kernels" else 0))
 
 
@@ -49,7 +49,7 @@ def _train(network, data, training, width, loss, track, scales, threads, stream,
     from solvers.particles import Particles, initial
     from solvers.shallow import particle_march
 
-    samples, rows, growth = len(data.x), training.steps + 1, width / network.reference_width
+    samples, rows, growth = len(data.x), training.rows, width / network.reference_width
     y, shape, diverged = data.targets[:, 0], (len(data.points), *data.label_axes), Divergence(loss, data.targets, reach(network, width))
     sigma = network.sigma * growth ** float(network.q_sigma)
     rates = (sigma * growth ** float(q) for q in network.q_etas)

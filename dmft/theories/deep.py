@@ -252,7 +252,7 @@ def march(network, data, training, start=None, loss="mse", samples=SAMPLES, rng=
             network, data, training, status, finished, initial_function=seen, options=options, report=report | took, **arrays
         )
 
-    for trajectory in recorded(_rows(data, states, loss, mean_loss, shape, report), training.steps + 1, build):
+    for trajectory in recorded(_rows(data, states, loss, mean_loss, shape, report), training.rows, build):
         if start is None or trajectory.finished > start.finished:
             yield trajectory
 

@@ -80,7 +80,7 @@ def memory_estimate(network, data, training, method, **_):
     """
     from solvers.low_rank_history import low_rank_size
 
-    rows, outputs = training.steps + 1, network.outputs
+    rows, outputs = training.rows, network.outputs
     layers, modes = network.depth, len(data.spectrum(network.outputs).eigenvalues)
     matrices = {"causal": 6 * layers + 4 * modes + 6, "fixed-point": 8 * layers + modes + 14, "reference": 6 * layers + 8 * modes + 20}[
         method
@@ -130,7 +130,7 @@ def _fixed_point(network, data, training, bar, window="auto", tolerance=1e-10, m
         )
     except fixed_point.NoConvergence as failure:
         raise SolverError(str(failure)) from failure
-    status = Status.COMPLETED if finished == training.steps + 1 else Status.DIVERGED
+    status = Status.COMPLETED if finished == training.rows else Status.DIVERGED
     _clear(order, finished * network.outputs)
     residuals = [[sweeps.start, sweeps.rows, sweeps.residuals.tolist()] for sweeps in history]
     report = {"elapsed": time.perf_counter() - began, "residuals": residuals}
@@ -162,7 +162,7 @@ def _clear(order, done):
 
 
 def _trajectory(network, data, training, order, status, finished, method, options, report):
-    rows = finished if status is Status.INTERRUPTED else training.steps + 1
+    rows = finished if status is Status.INTERRUPTED else training.rows
     n = rows * network.outputs
     kernels = {name: getattr(order, name)[..., :n, :n] for name in KERNELS}
     losses = order.test_loss[:rows], order.train_loss[:rows]

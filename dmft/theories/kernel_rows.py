@@ -108,7 +108,7 @@ def recorded(network, data, training, rows, preactivation_times=(), **common):
     **common
         method, options, report and fixed arrays of the `KernelTrajectory`; options["loss"] is the loss. The report may change.
     """
-    count, samples, loss = training.steps + 1, len(data.x), common["options"]["loss"]
+    count, samples, loss = training.rows, len(data.x), common["options"]["loss"]
     diverged = divergence(network, data, loss)
     single = data.y.ndim == 1
     arrays, factors, kept = {}, {}, {}

@@ -97,7 +97,7 @@ def memory_estimate(
     In doubles, with n = P + M points and T = steps + 1: 2 T n for the trajectory, T n P for tracked kernels, 6 n^2 for kernels, and
     N (n + 1) for N particles.
     """
-    points, rows = len(data.points), training.steps + 1
+    points, rows = len(data.points), training.rows
     particles = samples if scaling(network, loss).evolves else 0
     kernels = rows * len(data.x) if track == "kernels" else 0
     return 8 * points * (2 * rows + kernels + 6 * points) + 8 * particles * (points + 1)
@@ -139,7 +139,7 @@ def march(network, data, training, start=None, loss="logistic", width=None, samp
 
     diverged = Divergence(loss, data.targets, reach(network, width))
     rows = _rows(data, logits, states, loss, diverged, width is not None or scales.logits == 0, track)
-    for trajectory in recorded(rows, training.steps + 1, build):
+    for trajectory in recorded(rows, training.rows, build):
         if start is None or trajectory.finished > start.finished:
             yield trajectory
 
