@@ -13,6 +13,7 @@ for _name in ("solvers", "derivations"):
 
 _exports = {
     "DeepLinear": "networks",
+    "DeepLinearResNet": "networks",
     "ShallowNet": "networks",
     "DeepNet": "networks",
     "MLP": "networks",

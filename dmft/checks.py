@@ -60,6 +60,17 @@ def integer(name, value, minimum, maximum=LARGEST_INTEGER):
     return int(value)
 
 
+def integer_or_inf(name, value, minimum, maximum=LARGEST_INTEGER):
+    """Return `value` as int, or `math.inf` itself; it must be that or an integer from `minimum` to `maximum`."""
+    if isinstance(value, float) and value == math.inf:
+        return math.inf
+    if isinstance(value, _NO_NUMBERS) or not isinstance(value, Integral):
+        fail(name, value, f"an integer >= {minimum} or math.inf", TypeError)
+    if not minimum <= value <= maximum:
+        fail(name, value, f"an integer from {minimum} to {maximum} or math.inf")
+    return int(value)
+
+
 def number(name, value, allowed, condition, infinite=False):
     """Return `value` as float; it must be a real number, finite unless `infinite`, that meets `condition`."""
     if isinstance(value, _NO_NUMBERS) or not isinstance(value, Real):

@@ -36,8 +36,8 @@ def compare(trajectory, ensemble, *, dims=None, level=0.01, progress=True, worke
         Simulations of the same problem, two seeds or more each. Of several sizes the first is the compared one; simulate them with
         different `rng`, as their errors are taken to be independent.
     dims : sequence of int, optional
-        DeepLinear only: further sizes, simulated here, each with at least as many seeds as the (first) ensemble and more where D is
-        smaller, so that standard errors are alike. A quarter of its size is a good choice. Their random streams are fixed by the size.
+        Deep linear networks only: further sizes, simulated here, each with at least as many seeds as the (first) ensemble and more where
+        D is smaller, so that standard errors are alike. A quarter of its size is a good choice. Their random streams are fixed by the size.
     level : float
         Chance, below 1/2, that a right theory is said to differ, for all rows of the verdict together; and that one which is wrong by
         10% in a row that decides is said to agree.

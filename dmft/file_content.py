@@ -17,15 +17,17 @@ from .errors import StorageError
 from .function_trajectory import FunctionTrajectory
 from .kernel_trajectory import KernelTrajectory
 from .linear_trajectory import LinearTrajectory
-from .networks import MLP, DeepLinear, DeepNet, ShallowNet
+from .networks import MLP, DeepLinear, DeepLinearResNet, DeepNet, ShallowNet
 from .specification import canonical_json, from_dict
 from .trajectory import Status
 
 SCHEMA = 2
 TRAJECTORY, ENSEMBLE = "dmft-trajectory", "dmft-ensemble"
 _PROBLEM = ("network", "data", "training")
-_TRAJECTORIES = {DeepLinear: LinearTrajectory, ShallowNet: FunctionTrajectory, DeepNet: FunctionTrajectory, MLP: KernelTrajectory}
-_ENSEMBLES = {DeepLinear: LinearEnsemble, ShallowNet: FunctionEnsemble, DeepNet: FunctionEnsemble, MLP: KernelEnsemble}
+_TRAJECTORIES = dict.fromkeys((DeepLinear, DeepLinearResNet), LinearTrajectory)
+_TRAJECTORIES |= {ShallowNet: FunctionTrajectory, DeepNet: FunctionTrajectory, MLP: KernelTrajectory}
+_ENSEMBLES = dict.fromkeys((DeepLinear, DeepLinearResNet), LinearEnsemble)
+_ENSEMBLES |= {ShallowNet: FunctionEnsemble, DeepNet: FunctionEnsemble, MLP: KernelEnsemble}
 _ATTRIBUTES = ("created", "environment", "finished", "format", "report", "schema", "spec", "spec_sha256", "status")
 _CHECKSUM = "content_sha256"
 _CHUNK = (64, 128)

@@ -102,7 +102,7 @@ class LinearTrajectory(Trajectory):
             if layer is not None:
                 raise ValueError(f"layer must be None for {name!r}, which belongs to no layer; got {checks.shown(layer)}")
             return self.kernels[names[name]]
-        depth = self.network.depth
+        depth = self.network.hidden_states
         allowed = f"an integer from 1 to {depth} for {name!r}"
         if layer is None:
             checks.fail("layer", layer, allowed)
@@ -133,7 +133,7 @@ class LinearTrajectory(Trajectory):
         dimensions = ("time", "time_2") if self.network.outputs == 1 else ("time", "output", "time_2", "output_2")
         if field not in LAYERED:
             return dimensions, read(field)
-        return ("layer", *dimensions), np.stack([read(field, layer=layer) for layer in range(1, self.network.depth + 1)])
+        return ("layer", *dimensions), np.stack([read(field, layer=layer) for layer in range(1, self.network.hidden_states + 1)])
 
     def summary(self):
         last = min(self.finished, self.rows) - 1

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from fractions import Fraction
 from numbers import Real
 
+import numpy as np
+
 from . import activations, checks
 from .specification import Specification
 
@@ -13,8 +15,56 @@ class _DerivedRichness(float):
     """The richness that the NTK parameterization implies, kept apart from a richness that the user states."""
 
 
+class LinearNetwork:
+    """What deep linear networks share: the checks of their output scale, and what the theory asks of any of them."""
+
+    #: beta, what the branches of a residual network are multiplied with; None: a plain network.
+    branch = None
+
+    def _check_scale(self):
+        """Check outputs, parameterization and richness, given width ratios that are checked already."""
+
+        def put(name, value):
+            object.__setattr__(self, name, value)
+
+        put("outputs", checks.integer("outputs", self.outputs, 1, checks.MOST_OUTPUTS))
+        checks.choice("parameterization", self.parameterization, ("mup", "ntk"))
+        if self.parameterization == "ntk":
+            if self.richness is not None and not isinstance(self.richness, _DerivedRichness):
+                raise ValueError(
+                    f"richness and parameterization='ntk' exclude each other (NTK means richness = nu_L**-1/2); got richness={checks.shown(self.richness)}"
+                )
+            put("richness", _DerivedRichness(self.width_ratios[-1] ** -0.5))
+        else:
+            stated = None if isinstance(self.richness, _DerivedRichness) else self.richness
+            put("richness", checks.positive("richness", 1.0 if stated is None else stated))
+
+    @property
+    def hidden_states(self):
+        """Number L of hidden states whose functions a trajectory has: those with layer = 1 ... L."""
+        return self.depth
+
+    @property
+    def width_ratios(self):
+        """nu_1 ... nu_L as a tuple."""
+        return self.width_ratio if isinstance(self.width_ratio, tuple) else (self.width_ratio,) * self.hidden_states
+
+    @property
+    def initial_variance(self):
+        """1 / (gamma^2 nu_L): of a plain network the variance of the initial function per unit of input power."""
+        if self.parameterization == "ntk":
+            return 1.0
+        return 1.0 / (self.richness**2 * self.width_ratios[-1])
+
+    def to_dict(self):
+        fields = super().to_dict()
+        if self.parameterization == "ntk":
+            fields["richness"] = None
+        return fields
+
+
 @dataclass(frozen=True, eq=False, repr=False)
-class DeepLinear(Specification):
+class DeepLinear(LinearNetwork, Specification):
     """Deep linear network of `depth` hidden layers at width proportional to the input dimension D.
 
     f_c(x) = sqrt(D) / (gamma N_L) w_c . h^L,  h^1 = W^0 x / sqrt(D),  h^{l+1} = W^l h^l / sqrt(N_l), all weights N(0, 1);
@@ -57,18 +107,8 @@ class DeepLinear(Specification):
             object.__setattr__(self, name, value)
 
         put("depth", checks.integer("depth", self.depth, 1, checks.DEEPEST))
-        put("outputs", checks.integer("outputs", self.outputs, 1, checks.MOST_OUTPUTS))
-        checks.choice("parameterization", self.parameterization, ("mup", "ntk"))
         put("width_ratio", self._checked_width_ratio())
-        if self.parameterization == "ntk":
-            if self.richness is not None and not isinstance(self.richness, _DerivedRichness):
-                raise ValueError(
-                    f"richness and parameterization='ntk' exclude each other (NTK means richness = nu_L**-1/2); got richness={checks.shown(self.richness)}"
-                )
-            put("richness", _DerivedRichness(self.width_ratios[-1] ** -0.5))
-        else:
-            stated = None if isinstance(self.richness, _DerivedRichness) else self.richness
-            put("richness", checks.positive("richness", 1.0 if stated is None else stated))
+        self._check_scale()
 
     def _checked_width_ratio(self):
         if isinstance(self.width_ratio, Real):
@@ -81,23 +121,93 @@ class DeepLinear(Specification):
             raise ValueError(f"width_ratio must be finite for all layers or math.inf for all; got {ratios}")
         return ratios
 
-    @property
-    def width_ratios(self):
-        """nu_1 ... nu_L as a tuple."""
-        return self.width_ratio if isinstance(self.width_ratio, tuple) else (self.width_ratio,) * self.depth
+
+#: Layer times at which a trajectory of infinite depth has the functions of the hidden states: multiples of 1/8.
+_LAYER_TIMES = 8
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class DeepLinearResNet(LinearNetwork, Specification):
+    """Deep linear residual network of `depth` branches at width proportional to the input dimension D, or its limit of infinite depth.
+
+    f_c(x) = sqrt(D) / (gamma N) w_c . h^L,  h^1 = W^0 x / sqrt(D),  h^{l+1} = h^l + beta W^l h^l / sqrt(N), l = 1 ... `depth`, all weights
+    N(0, 1); beta = branch_scale * depth**-depth_exponent; the raw learning rate is eta gamma^2 N.
+    Source: arXiv 2502.02531; docs/theory/deep_linear.md, section 4.
+
+    Parameters
+    ----------
+    depth : int or math.inf
+        Number of branches >= 1, one less than that of hidden states L; ``math.inf`` is the limit, which exists at depth_exponent = 1/2.
+    width_ratio : float
+        nu = N / D, of all hidden states; ``math.inf`` is the infinitely wide network.
+    richness : float, optional
+        gamma > 0, the output scale; small is lazy, large is feature learning. Default 1. Not together with ``parameterization="ntk"``.
+    branch_scale : float
+        beta_0 > 0.
+    depth_exponent : float
+        1/2: the initial function has a limit as depth grows; 0: constant branches.
+    outputs : int
+        Number of output channels C.
+    parameterization : {"mup", "ntk"}
+        "mup": richness of order one. "ntk": richness = nu**-1/2; at infinite width this is exactly the lazy limit.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If an argument is out of range; the message names it.
+
+    Examples
+    --------
+    >>> network = dmft.DeepLinearResNet(depth=4, width_ratio=0.5)
+    >>> network.branch, network.hidden_states, network.layer_times
+    (0.5, 5, array([0.  , 0.25, 0.5 , 0.75, 1.  ]))
+    >>> dmft.DeepLinearResNet(depth=4, depth_exponent=0, branch_scale=0.3).branch
+    0.3
+    """
+
+    depth: int | float
+    width_ratio: float = 1.0
+    richness: float | None = None
+    branch_scale: float = 1.0
+    depth_exponent: float = 0.5
+    outputs: int = 1
+    parameterization: str = "mup"
+
+    def __post_init__(self):
+        def put(name, value):
+            object.__setattr__(self, name, value)
+
+        put("depth", checks.integer_or_inf("depth", self.depth, 1, checks.DEEPEST))
+        put("width_ratio", checks.positive_or_inf("width_ratio", self.width_ratio))
+        put("branch_scale", checks.positive("branch_scale", self.branch_scale))
+        put("depth_exponent", checks.number("depth_exponent", self.depth_exponent, "a number from -10 to 10", lambda v: -10 <= v <= 10))
+        if self.depth == math.inf and self.depth_exponent != 0.5:
+            raise ValueError(
+                "depth_exponent must be 1/2 with depth=math.inf: beta**2 * depth, the growth of signals over the whole depth, "
+                f"has no other limit than 0 or infinity otherwise; got {self.depth_exponent:g}"
+            )
+        self._check_scale()
+        growth = self.branch_scale**2 if self.depth == math.inf else self.depth * math.log1p(self.branch**2)
+        if growth > math.log(checks.LARGEST):
+            raise ValueError(
+                f"branch_scale must be smaller: at the start signals grow over the depth by e^{growth / 2:.3g}; got {self.branch_scale:g}"
+            )
 
     @property
-    def initial_variance(self):
-        """Variance of the initial function per unit of input power, 1 / (gamma^2 nu_L)."""
-        if self.parameterization == "ntk":
-            return 1.0
-        return 1.0 / (self.richness**2 * self.width_ratios[-1])
+    def branch(self):
+        """beta, what branches are multiplied with; at infinite depth its limit 0."""
+        return self.branch_scale * self.depth**-self.depth_exponent
 
-    def to_dict(self):
-        fields = super().to_dict()
-        if self.parameterization == "ntk":
-            fields["richness"] = None
-        return fields
+    @property
+    def hidden_states(self):
+        """Number L of hidden states whose functions a trajectory has: those with layer = 1 ... L."""
+        return len(self.layer_times)
+
+    @property
+    def layer_times(self):
+        """Share of the branches below every hidden state, shape (L,); at infinite depth a fixed grid."""
+        branches = _LAYER_TIMES if self.depth == math.inf else self.depth
+        return np.arange(branches + 1) / branches
 
 
 @dataclass(frozen=True, eq=False, repr=False)

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from . import checks
-from .networks import MLP, DeepLinear, DeepNet, ShallowNet
+from .networks import MLP, DeepLinear, DeepLinearResNet, DeepNet, ShallowNet
 from .result import read_only
 from .specification import Specification, brief, canonical_json, check_type, encode, fingerprint
 
 #: Modules of `dmft.theories`, imported when needed.
-THEORIES = {DeepLinear: "deep_linear", ShallowNet: "shallow", DeepNet: "deep", MLP: "mlp"}
+THEORIES = {DeepLinear: "deep_linear", DeepLinearResNet: "deep_linear", ShallowNet: "shallow", DeepNet: "deep", MLP: "mlp"}
 #: Parts of a `Problem`.
 _PARTS = ("network", "data", "training", "method", "options")
 #: Arguments of `solve` that decide nothing of the result.

@@ -9,7 +9,7 @@ from pathlib import Path
 from . import checks, data_files, datasets, training  # noqa: F401  (register the specifications that `from_dict` builds)
 from .coordinate_check import coordinate_check
 from .data import Dataset, StructuredData
-from .networks import MLP, DeepLinear, DeepNet
+from .networks import MLP, DeepNet, LinearNetwork
 from .problem import Problem, replaced
 from .simulate import option_names as simulate_options
 from .solve import option_names as solve_options
@@ -46,16 +46,16 @@ def read(path, changes=None):
     The tables [network], [data] and [training] hold ``type = "<class of dmft>"`` and the arguments of that class; infinity is written
     ``inf``, an exact exponent ``"-1/2"``, the exponents of a `DeepNet` as a table ``parameterization = { type = "ABC", a = [...], ... }``.
     The optional tables [solve], [simulate] and [coordinate_check] hold arguments of the functions: method, out and the options of the
-    network's theory; seeds, rng, workers and the options of the network's simulation, for a `DeepLinear` also ``dims`` for `dmft.compare`;
-    widths, seeds, steps and the others.
+    network's theory; seeds, rng, workers and the options of the network's simulation, for deep linear networks also ``dims`` for
+    `dmft.compare`; widths, seeds, steps and the others.
 
-    ``type = "digits"`` under [data] stands for the digits that ship with dmft. For a `DeepLinear` they are, with ``classes`` and
+    ``type = "digits"`` under [data] stands for the digits that ship with dmft. For a deep linear network they are, with ``classes`` and
     ``sample_ratio``, Gaussian data with their covariance and linear target; then ``images = true`` under [simulate] trains on the images
     themselves. Otherwise they are images, with the arguments of `dmft.datasets.binary_digits`, or of `dmft.datasets.one_hot_digits` for
     a network with several outputs; for an `MLP` of norm 8 by default.
 
     ``type = "Dataset"`` takes one's own data: ``file = "own.npz"`` or ``"own.csv"`` with the arguments of `dmft.datasets.read`, or x, y,
-    test_x and test_y as arrays or names of ``.npy`` files. Names are relative to the problem's file. For a `DeepLinear` its training
+    test_x and test_y as arrays or names of ``.npy`` files. Names are relative to the problem's file. For a deep linear network its training
     samples are described as digits are, with ``sample_ratio``, and ``images = true`` trains on them.
 
     Parameters
@@ -114,7 +114,7 @@ def _tables(path):
 def _keys(network):
     """Valid keys of the optional tables."""
     options = ["seeds", "rng", "workers", *simulate_options(network)]
-    if isinstance(network, DeepLinear):
+    if isinstance(network, LinearNetwork):
         options[options.index("inputs")] = "images"
         options.append("dims")
     check = [name for name, parameter in inspect.signature(coordinate_check).parameters.items() if parameter.kind is parameter.KEYWORD_ONLY]
@@ -132,13 +132,13 @@ def _read_data(table, network, folder):
     if table.get("type") not in makers:
         return from_dict(table), None
     arguments = {key: value for key, value in table.items() if key != "type"}
-    ratio = {"sample_ratio": arguments.pop("sample_ratio")} if isinstance(network, DeepLinear) and "sample_ratio" in arguments else {}
+    ratio = {"sample_ratio": arguments.pop("sample_ratio")} if isinstance(network, LinearNetwork) and "sample_ratio" in arguments else {}
     made = makers[table["type"]](arguments, network, folder)
-    return (StructuredData.from_dataset(*made, **ratio), made) if isinstance(network, DeepLinear) else (made, None)
+    return (StructuredData.from_dataset(*made, **ratio), made) if isinstance(network, LinearNetwork) else (made, None)
 
 
 def _digits(arguments, network, folder):
-    if isinstance(network, DeepLinear):
+    if isinstance(network, LinearNetwork):
         make, further = datasets.digits, ("sample_ratio",)
     else:
         make, further = datasets.one_hot_digits if getattr(network, "outputs", 1) > 1 else datasets.binary_digits, ()

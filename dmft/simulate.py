@@ -12,12 +12,12 @@ from tqdm.auto import tqdm
 from . import checks
 from .errors import Interrupted
 from .machine import cores
-from .networks import MLP, DeepLinear, DeepNet, ShallowNet
+from .networks import MLP, DeepLinear, DeepLinearResNet, DeepNet, ShallowNet
 from .problem import stated
 from .specification import check_type
 
 #: Modules of `dmft.simulations`, imported when needed.
-_SIMULATIONS = {DeepLinear: "deep_linear", ShallowNet: "shallow", DeepNet: "deep", MLP: "mlp"}
+_SIMULATIONS = {DeepLinear: "deep_linear", DeepLinearResNet: "deep_linear", ShallowNet: "shallow", DeepNet: "deep", MLP: "mlp"}
 
 
 def _simulation_of(network):
@@ -33,7 +33,7 @@ def option_names(network):
 def simulate(network, data=None, training=None, *, seeds=8, rng=0, progress=True, workers=1, **options):
     """Train finite networks.
 
-    Of a `DeepLinear`, all weights are N(0, 1); widths are round(nu_l D), samples round(alpha D), batches round(batch_ratio D) or
+    Of deep linear networks, all weights are N(0, 1); widths are round(nu_l D), samples round(alpha D), batches round(batch_ratio D) or
     round(p P). Every mode of the spectrum gets a whole number of dimensions: take `dim` a multiple of the number of modes, or much
     larger. The target weights are random directions with exactly the stated overlaps, as far as a mode has dimensions enough for
     them. The others are trained on the samples of their `Dataset`; logits of a `ShallowNet` are normalised as in `dmft.solve`. A
@@ -42,9 +42,9 @@ def simulate(network, data=None, training=None, *, seeds=8, rng=0, progress=True
 
     Parameters
     ----------
-    network : DeepLinear, ShallowNet, DeepNet, MLP or Problem
+    network : DeepLinear, DeepLinearResNet, ShallowNet, DeepNet, MLP or Problem
         A `Problem` holds data and training too, and its `loss` where one is stated.
-    data : GaussianData or StructuredData for a DeepLinear, Dataset for the others
+    data : GaussianData or StructuredData for deep linear networks, Dataset for the others
     training : GradientDescent, OnlineSGD or MinibatchSGD
     seeds : int
         Number of networks, each with its own weights and data.
@@ -71,7 +71,7 @@ def simulate(network, data=None, training=None, *, seeds=8, rng=0, progress=True
 
     Notes
     -----
-    Options of a `DeepLinear`:
+    Options of a `DeepLinear` or `DeepLinearResNet`:
 
         dim : int
             Input dimension D; may be left out with `inputs`.

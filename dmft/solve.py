@@ -72,13 +72,13 @@ def solve(network, data=None, training=None, method=None, *, progress=True, out=
 
     Parameters
     ----------
-    network : DeepLinear, ShallowNet, DeepNet, MLP or Problem
+    network : DeepLinear, DeepLinearResNet, ShallowNet, DeepNet, MLP or Problem
         A `Problem` holds data, training, method and options too; method and options that are given beside it replace its own.
-    data : GaussianData or StructuredData for a DeepLinear, Dataset for the others
+    data : GaussianData or StructuredData for deep linear networks, Dataset for the others
     training : GradientDescent, OnlineSGD or MinibatchSGD
     method : {"causal", "fixed-point", "reference", "ntk", "gradient-independence", "perturbative"}, default "causal"
         "causal": one exact sweep over time, the only one for a ShallowNet or a DeepNet. "fixed-point": the independent second method,
-        sweeps iterated to consistency. "reference": the readable numpy twin of the march, of a DeepLinear. The other three are the
+        sweeps iterated to consistency. "reference": the readable numpy twin of the march, of deep linear networks. The other three are the
         approximations of an MLP; see `dmft.theories.mlp`.
     progress : bool
         Show a progress bar.
@@ -115,7 +115,7 @@ def solve(network, data=None, training=None, method=None, *, progress=True, out=
 
     Notes
     -----
-    Options of a `DeepLinear`, of method "fixed-point" only:
+    Options of a `DeepLinear` or `DeepLinearResNet`, of method "fixed-point" only:
 
         window : int or "auto", default "auto"
             Rows of time iterated at once. "auto" begins with 16 and halves a window that fails; a single row is exact.
@@ -248,8 +248,8 @@ def solve(network, data=None, training=None, method=None, *, progress=True, out=
 def resume(path, *, steps, learning_rate=None, activation=None, progress=True, memory_limit=None):
     """Continue a stored trajectory to more steps, in its file; the result equals one longer solve.
 
-    A `DeepLinear` goes on from the rows in the file. Of the other networks it does not hold the state of the march: their rows are
-    solved again, to the same numbers, and a `RestartWarning` says so at the start.
+    A `DeepLinear` or `DeepLinearResNet` goes on from the rows in the file. Of the other networks it does not hold the state of the march:
+    their rows are solved again, to the same numbers, and a `RestartWarning` says so at the start.
 
     Parameters
     ----------

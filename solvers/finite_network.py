@@ -5,7 +5,8 @@
 and the ascent directions of arXiv 2502.02531 (docs/theory/deep_linear.md, section 0). With N_0 = D and
 h^0_c = u_c = (sqrt(D)/P) X^T Delta_c all hidden weights read alike: h^{l+1} = W^l h^l / sqrt(N_l) forwards,
 g^l = W^{lT} g^{l+1} / sqrt(N_l) backwards from g^L = w, G_{W^l} = gamma / sqrt(N_l) sum_c g^{l+1}_c h^{lT}_c, G_w = gamma h^L, and the
-error of the map is v_c = w*_c - D / (gamma N_L) g^0_c.
+error of the map is v_c = w*_c - D / (gamma N_L) g^0_c. Where a residual network has branches, h^{l+1} = h^l + beta W^l h^l / sqrt(N) and
+g^l = g^{l+1} + beta W^{lT} g^{l+1} / sqrt(N), l = 1 ..., the gradients of W^l have the factor beta too.
 Vectors of the C outputs are the rows of (C, N) arrays.
 
 A step is bound by the memory traffic of the weights. They are read once forwards and once backwards; as every G has rank C, the
@@ -166,7 +167,7 @@ def fresh_gaussian_gradient(v, eigenvalues, noise_factor, batch, rng):
     return roots * projected.T * (np.sqrt(dim) / batch), np.sum(errors**2) / batch
 
 
-def march(matrices, readout, richness, target, eigenvalues, data_gradient, optimizer, rates, rank, divergence_factor):
+def march(matrices, readout, richness, target, eigenvalues, data_gradient, optimizer, rates, rank, divergence_factor, branch=None):
     """Iterator over the steps of one training run.
 
     Parameters
@@ -191,6 +192,8 @@ def march(matrices, readout, richness, target, eigenvalues, data_gradient, optim
         As in `LowRankLayers`.
     divergence_factor : float
         The run ends where the test loss is not below this multiple of its initial value.
+    branch : float, optional
+        beta of a residual network, whose hidden layers have one width; None: a plain one.
 
     Yields
     ------
@@ -198,14 +201,17 @@ def march(matrices, readout, richness, target, eigenvalues, data_gradient, optim
         Losses before each step and after the last, steps + 1 pairs; fewer in a run that diverges, which ends with a pair of infinities.
     """
     dim, depth, width = target.shape[1], len(matrices), readout.shape[1]
-    roots = [np.sqrt(m.shape[1]) for m in matrices]
+    scales = np.array([m.shape[1] for m in matrices]) ** -0.5
+    skips = np.zeros(depth, bool)
+    if branch is not None:
+        scales[1:], skips[1:] = branch * scales[1:], True
     layers = LowRankLayers(matrices, optimizer, rank)
     readout_buffer = np.zeros_like(readout)
     limit = np.inf
     for step in range(len(rates) + 1):
         g = [readout]
         for layer in reversed(range(depth)):
-            g.insert(0, layers.backward(layer, g[0]) / roots[layer])
+            g.insert(0, _onward(skips[layer], g[0], scales[layer] * layers.backward(layer, g[0])))
         v = target - dim / (richness * width) * g[0]
         test = np.sum(eigenvalues * v**2) / dim
         if step == 0:
@@ -219,6 +225,11 @@ def march(matrices, readout, richness, target, eigenvalues, data_gradient, optim
             return
         h = [u]
         for layer in range(depth):
-            h.append(layers.forward(layer, h[layer]) / roots[layer])
-        layers.update([(g[l + 1], richness / roots[l] * h[l]) for l in range(depth)], rates[step])
+            h.append(_onward(skips[layer], h[layer], scales[layer] * layers.forward(layer, h[layer])))
+        layers.update([(g[l + 1], richness * scales[l] * h[l]) for l in range(depth)], rates[step])
         optimizer_step(readout, readout_buffer, richness * h[depth], rates[step], **optimizer)
+
+
+def _onward(skip, state, branch):
+    """The next state: what the weights make of this one, plus this one itself where it skips them."""
+    return state + branch if skip else branch

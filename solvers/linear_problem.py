@@ -5,7 +5,7 @@ gamma: `Rh` stands for (dh/db)/gamma and `Rg` for (dg/da)/gamma. Then gamma ente
 through the variance of the initial function 1 / (gamma^2 nu_L), so that the infinitely wide network (`initial_variance` = 0)
 and the lazy limit (`coupling` = 0) are exact members of the family and not large or small numbers.
 
-Source: arXiv 2502.02531; docs/theory/deep_linear.md, sections 0-3.
+Source: arXiv 2502.02531; docs/theory/deep_linear.md, sections 0-4.
 """
 
 from typing import NamedTuple
@@ -44,6 +44,8 @@ class LinearProblem(NamedTuple):
         1/p - 1 for random subsets of a fraction p of fixed samples; 0 for full batches.
     divergence_factor : float
         The march stops where the test loss exceeds this multiple of the initial one.
+    branch : float or None
+        beta, what the branches of a residual network of equal widths are multiplied with; None: a plain network.
     """
 
     decay: np.ndarray
@@ -60,6 +62,7 @@ class LinearProblem(NamedTuple):
     online: bool
     batch_excess: float
     divergence_factor: float
+    branch: float | None = None
 
     @property
     def rows(self):

@@ -1,6 +1,7 @@
 """Slow readable twin of the compiled march: the equations of docs/theory/deep_linear.md, sections 1 and 3, row by row in numpy.
 
-Every full matrix is kept symmetric or triangular as it grows, so that each line below is one line of these equations.
+Every full matrix is kept symmetric or triangular as it grows, so that each line below is one line of these equations. A residual network
+is the chain of its states as it stands, with the responses of every state to the sources of every other: nothing is eliminated.
 """
 
 import numpy as np
@@ -34,6 +35,55 @@ class TwoField:
         self.Ch[I, J], self.Ch[J, I] = row, row.T
 
 
+class Residual:
+    """State l of the chain h^l = h^{l-1} + a + A g^l, g^l = g^{l+1} + b + B h^l, beside `states`, the list of all (section 4).
+
+    The responses H, Rh, G and Rg are those to the sources at state l, as they are for a `TwoField`; `dh_da` and the others hold them to
+    the sources at all states, (L, n, n).
+    """
+
+    def __init__(self, states, l, L, n, coupling):
+        self.states, self.l, self.coupling = states, l, coupling
+        self.dh_da, self.dh_db, self.dg_db, self.dg_da = np.zeros((4, L, n, n))
+        self.Rh, self.Rg = self.dh_db[l], self.dg_da[l]
+        self.Ch, self.Cg, self.Ca, self.Cb = np.zeros((4, n, n))
+
+    def backward(self, I, P, J, B, Ca, Cb):
+        """Row slab I of g, given the row B of the weights above and the covariances of the sources."""
+        c = self.coupling
+        self.Ca, self.Cb = Ca, Cb
+        self.dg_da[:, I, P] = B @ self.dh_da[:, P, P]
+        self.dg_db[:, I, P] = c * B @ self.dh_db[:, P, P]
+        if self.l + 1 < len(self.states):
+            above = self.states[self.l + 1]
+            self.dg_da[:, I, P] += above.dg_da[:, I, P]
+            self.dg_db[:, I, J] += above.dg_db[:, I, J]
+        self.dg_db[self.l, I, I] += np.eye(len(B))
+        row = self._correlation(c, self.dg_da, 1.0, self.dg_db, I, J)
+        self.Cg[I, J], self.Cg[J, I] = row, row.T
+
+    def forward(self, I, P, J, A, Ca, Cb):
+        """Row slab I of h, given the row A of the weights below."""
+        c = self.coupling
+        self.Ca, self.Cb = Ca, Cb
+        self.dh_da[:, I, P] = c * A @ self.dg_da[:, J, P]
+        self.dh_db[:, I, J] = A @ self.dg_db[:, J, J]
+        if self.l > 0:
+            below = self.states[self.l - 1]
+            self.dh_da[:, I, J] += below.dh_da[:, I, J]
+            self.dh_db[:, I, J] += below.dh_db[:, I, J]
+        self.dh_da[self.l, I, I] += np.eye(len(A))
+        row = self._correlation(1.0, self.dh_da, c, self.dh_db, I, J)
+        self.Ch[I, J], self.Ch[J, I] = row, row.T
+
+    def _correlation(self, weight_a, da, weight_b, db, I, J):
+        """Rows I of the correlation of a field with these responses to the sources of all states."""
+        return sum(
+            weight_a * da[k, I, J] @ state.Ca[J, J] @ da[k, J, J].T + weight_b * db[k, I, J] @ state.Cb[J, J] @ db[k, J, J].T
+            for k, state in enumerate(self.states)
+        )
+
+
 def march(problem):
     """Solve `LinearProblem` row by row; returns `OrderParameters`. Divergent training goes on here, into overflow."""
     T, C, L = problem.rows, problem.outputs, problem.layers
@@ -42,7 +92,9 @@ def march(problem):
     kappa = np.kron(problem.memory, ones)
     d = np.repeat(problem.decay, C)
     dd = np.outer(d, d)
-    r = problem.width_steps
+    residual = problem.branch is not None
+    up_step = problem.branch**2 if residual else 1.0
+    r = np.full(L - 1, up_step) if residual else problem.width_steps
     lam, fraction = problem.eigenvalues, problem.fractions
     s0, first_over_last = problem.initial_variance, problem.first_over_last
     alpha = problem.sample_ratio
@@ -50,7 +102,8 @@ def march(problem):
     noise = np.kron(constant, problem.noise)
     readout_memory = np.kron(problem.memory, np.eye(C))
 
-    layers = [TwoField(n, problem.coupling) for _ in range(L)]
+    layers = []
+    layers += [Residual(layers, l, L, n, problem.coupling) if residual else TwoField(n, problem.coupling) for l in range(L)]
     modes = [TwoField(n, 1.0) for _ in lam]
     Cv, Cu, Rv, Ru, Cd, Rd, Ca1 = np.zeros((7, n, n))
     excess = np.zeros((n, n))
@@ -61,7 +114,7 @@ def march(problem):
         P, I, J = slice(0, t * C), slice(t * C, (t + 1) * C), slice(0, (t + 1) * C)
         for l in reversed(range(L)):
             layer = layers[l]
-            Ca = dd * layers[l - 1].Ch if l > 0 else dd * Cu
+            Ca = up_step * dd * layers[l - 1].Ch if l > 0 else dd * Cu
             if l == L - 1:
                 B = readout_memory[I, P]
             else:
@@ -80,15 +133,15 @@ def march(problem):
         test_loss[t] = np.trace(Cv[I, I])
 
         Rd[I, I] = np.eye(C)
-        residual = Cv + noise
+        errors = Cv + noise
         if problem.online or np.isinf(alpha):
-            row = residual[I, J].copy()
-            train_loss[t] = np.trace(residual[I, I])
+            row = errors[I, J].copy()
+            train_loss[t] = np.trace(errors[I, I])
             if problem.online:
                 row[:, P] = 0.0
         else:
             Rd[I, P] = Rv[I, P] @ Rd[P, P] / alpha
-            row = Rd[I, J] @ (residual + excess)[J, J] @ Rd[J, J].T
+            row = Rd[I, J] @ (errors + excess)[J, J] @ Rd[J, J].T
             train_loss[t] = np.trace(row[:, I])
             excess[I, I] = problem.batch_excess * row[:, I]
             row[:, I] += excess[I, I]
@@ -106,8 +159,8 @@ def march(problem):
                 Ca = dd * Cu
             else:
                 below = layers[l - 1]
-                A = dd[I, J] * below.Rh[I, J] + kappa[I, J] * below.Ch[I, J]
-                Ca = dd * below.Ch
+                A = up_step * (dd[I, J] * below.Rh[I, J] + kappa[I, J] * below.Ch[I, J])
+                Ca = up_step * dd * below.Ch
             layer.forward(I, P, J, A, Ca, Cb[l])
 
     stack = lambda name: np.array([getattr(layer, name) for layer in layers])

@@ -169,7 +169,8 @@ def _set_response(program, state, field, response, t, rows, factors):
     if response.unit:
         for c in range(outputs):
             row[c, p + c] = 1.0
-    write(history, response.place, t, 1.0, row, 0.0)
+    if response.place >= 0:
+        write(history, response.place, t, 1.0, row, 0.0)
     if response.mean >= 0:
         write(history, response.mean, t, field.weight, row, field.kept)
     clear(extra, q)
@@ -259,7 +260,8 @@ def march_rows(program, state, work, first, last):
                         _set_source(program, history, response, t, rows, work.factors)
             if f == program.samples:
                 losses[1, t] = _sample(program, state, t, rows[CORRELATION])
-            write(history, field.correlation, t, field.weight, rows[CORRELATION], field.kept)
+            if field.correlation >= 0:
+                write(history, field.correlation, t, field.weight, rows[CORRELATION], field.kept)
             if f == program.test:
                 losses[0, t] = _test_loss(history, field.correlation, t)
                 if not losses[0, t] <= program.divergence_factor * losses[0, 0]:

@@ -68,7 +68,7 @@ class Response(NamedTuple):
     left : int
         M.
     place : int
-        R.
+        R; none: it is not stored.
     scale : float
         0: R is the unit matrix.
     unit : bool
@@ -98,7 +98,7 @@ class Field(NamedTuple):
         Whether x[t, t] = 0.
     responses : list of Response
     correlation : int
-        Matrix that the row of the correlation goes into.
+        Matrix that the row of the correlation goes into; none: it is not stored.
     weight : float
     kept : float
         1 where it is added to what is there, else 0.
@@ -157,14 +157,19 @@ class TwoField(NamedTuple):
         """Weight of a term of the correlation: the coupling, or 1; 0 where there is no source, so that nothing is multiplied."""
         return 0.0 if source.variance == 0.0 and source.constant == NONE else self.coupling if coupled else 1.0
 
-    def backward(self, B, a, b, Cg, weight=1.0, kept=0.0, mean=NONE):
-        """Row t of g: Rg[t], G[t] and Cg[t]; Rg is averaged in `mean`."""
+    def backward(self, B, a=Source(), b=Source(), Cg=NONE, weight=1.0, kept=0.0, mean=NONE, plus=None):
+        """Row t of g: Rg[t], G[t] and, given the sources, Cg[t] with the covariance `plus` added; Rg is averaged in `mean`."""
         Rg = Response(self.H, self.Rg, 1.0, False, self._weight(True, a), a, mean)
         G = Response(self.Rh, self.G, self.coupling, True, self._weight(False, b), b)
-        return Field(B, True, [Rg, G], Cg, weight, kept)
+        return Field(B, True, [Rg, G, *_bare(plus)], Cg, weight, kept)
 
-    def forward(self, A, a, b, Ch, weight=1.0, kept=0.0, mean=NONE):
-        """Row t of h: H[t], Rh[t] and Ch[t]; Rh is averaged in `mean`."""
+    def forward(self, A, a=Source(), b=Source(), Ch=NONE, weight=1.0, kept=0.0, mean=NONE, plus=None):
+        """Row t of h: H[t], Rh[t] and, given the sources, Ch[t] with the covariance `plus` added; Rh is averaged in `mean`."""
         H = Response(self.Rg, self.H, self.coupling, True, self._weight(False, a), a)
         Rh = Response(self.G, self.Rh, 1.0, False, self._weight(True, b), b, mean)
-        return Field(A, False, [H, Rh], Ch, weight, kept)
+        return Field(A, False, [H, Rh, *_bare(plus)], Ch, weight, kept)
+
+
+def _bare(source):
+    """The response, 1, of a field to a source that passes it unchanged; nothing if there is none."""
+    return [] if source is None else [Response(NONE, NONE, 0.0, False, 1.0, source)]

@@ -46,16 +46,25 @@ def lazy(network, data, training):
     with w, f_0, xi independent, of variances 1, 1/(gamma^2 nu), sigma^2. Averages over the Marchenko-Pastur law of s are
         test = <v^2>,   train = <s v^2 + 2 sqrt(s/alpha) v xi> + sigma^2.
     Plain gradient descent: v = (1 - (L+1) eta s)^t (w - f_0) + noise.
+
+    Of a residual network, without decay, f_0 has the variance (1 + beta^2)^Lb / (gamma^2 nu), and the tangent kernel is, in place of the
+    L + 1 equal contributions, 2 (1 + beta^2)^Lb of first and last weights and beta^2 (1 + beta^2)^(Lb-1) of every branch.
     """
     s, weights = marchenko_pastur(data.sample_ratio)
     amplitude = np.sqrt(s / data.sample_ratio)
     layers, d, d_buffer = network.depth + 1, 1.0, 0.0
-    scale = np.sqrt([1.0, network.initial_variance, data.label_noise**2])
+    kernel, growth = layers, 1.0
+    if network.branch is not None:
+        assert training.weight_decay == 0.0
+        square = network.branch**2
+        growth = (1 + square) ** network.depth
+        kernel = growth * (2 + network.depth * square / (1 + square))
+    scale = np.sqrt([1.0, growth * network.initial_variance, data.label_noise**2])
     w, f, xi = (scale * np.eye(3))[:, :, None]
     delta, buffer = np.zeros((2, 3, len(s)))
     losses = []
     for t in range(training.steps + 1):
-        v = w - d**layers * f - layers * d ** (layers - 1) * delta
+        v = w - d**layers * f - kernel * d ** (layers - 1) * delta
         losses.append((np.sum(v**2 @ weights), np.sum((s * v**2 + 2 * amplitude * v * xi) @ weights) + data.label_noise**2))
         if t < training.steps:
             rate = training.learning_rates[t]

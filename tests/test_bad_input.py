@@ -14,6 +14,7 @@ NET, DATA, RUN = dmft.DeepLinear(2), dmft.GaussianData(1.5, 0.3), dmft.GradientD
 GD, SGD, BATCHES = dmft.GradientDescent, dmft.OnlineSGD, dmft.MinibatchSGD
 PAIR = dmft.Dataset(np.eye(3), np.arange(3.0))
 WIDE = dmft.DeepLinear(1, math.inf)
+RESNET = dmft.DeepLinearResNet
 
 
 @pytest.fixture(scope="module")
@@ -43,6 +44,19 @@ CONSTRUCTORS = {
     "richness array": (lambda: dmft.DeepLinear(2, richness=np.ones(2)), TypeError, "richness must be .*; got array"),
     "richness and NTK": (lambda: dmft.DeepLinear(2, richness=1.0, parameterization="ntk"), ValueError, "richness and .*got richness=1.0"),
     "outputs zero": (lambda: dmft.DeepLinear(2, outputs=0), ValueError, "outputs must be an integer >= 1; got 0"),
+    "residual depth zero": (lambda: RESNET(0), ValueError, "depth must be an integer from 1 to 1000 or math.inf; got 0"),
+    "residual depth float": (lambda: RESNET(2.0), TypeError, "depth must be an integer >= 1 or math.inf; got 2.0"),
+    "residual depth bool": (lambda: RESNET(True), TypeError, "depth must be an integer >= 1 or math.inf; got True"),
+    "residual widths": (lambda: RESNET(2, (1.0, 1.0)), TypeError, r"width_ratio must be a number > 0 or math.inf; got \(1.0, 1.0\)"),
+    "branch scale zero": (lambda: RESNET(2, branch_scale=0), ValueError, "branch_scale must be a finite number > 0; got 0"),
+    "depth exponent nan": (lambda: RESNET(2, depth_exponent=math.nan), ValueError, "depth_exponent must be a number from .*; got nan"),
+    "infinite depth, exponent": (
+        lambda: RESNET(math.inf, depth_exponent=1.0), ValueError, "depth_exponent must be 1/2 with depth=math.inf: .*; got 1"
+    ),
+    "branches grow": (lambda: RESNET(1000, depth_exponent=0), ValueError, r"branch_scale must be smaller: .* e\^347; got 1"),
+    "residual richness and NTK": (
+        lambda: RESNET(2, richness=1.0, parameterization="ntk"), ValueError, "richness and .*got richness=1.0"
+    ),
     "parameterization": (lambda: dmft.DeepLinear(2, parameterization="sp"), ValueError, "parameterization must be .*'ntk'; got 'sp'"),
     "sample ratio zero": (lambda: dmft.GaussianData(0), ValueError, "sample_ratio must be a number > 0 or math.inf; got 0"),
     "sample ratio complex": (lambda: dmft.GaussianData(1j), TypeError, "sample_ratio must be .*; got 1j"),
@@ -89,11 +103,11 @@ CONSTRUCTORS = {
 
 #: solve, march, memory_estimate and simulate check a problem in the same way
 PROBLEMS = {
-    "network": ((2, DATA, RUN), TypeError, "network must be a DeepLinear or ShallowNet or .*; got int"),
+    "network": ((2, DATA, RUN), TypeError, "network must be a DeepLinear or DeepLinearResNet or ShallowNet or .*; got int"),
     "data array": ((NET, np.ones((3, 2)), RUN), TypeError, "data must be a GaussianData or StructuredData; got ndarray"),
     "data set": ((NET, PAIR, RUN), TypeError, "data must be .*; got Dataset"),
     "training": ((NET, DATA, 0.1), TypeError, "training must be a GradientDescent or OnlineSGD or MinibatchSGD; got float"),
-    "arguments exchanged": ((DATA, NET, RUN), TypeError, "network must be a DeepLinear or ShallowNet or .*; got GaussianData"),
+    "arguments exchanged": ((DATA, NET, RUN), TypeError, "network must be a DeepLinear or DeepLinearResNet or ShallowNet or .*; got GaussianData"),
     "two passes": ((NET, DATA, SGD(0.1, 5)), ValueError, "sample_ratio must be math.inf or at least .* = 5 .*; got 1.5"),
     "subsets of infinity": ((NET, dmft.GaussianData(), BATCHES(0.1, 5)), ValueError, "sample_ratio must be finite .*; got inf"),
     "overlap for other outputs": (
@@ -131,6 +145,7 @@ CALLS = {
     "rng negative": (lambda **_: dmft.simulate(NET, DATA, RUN, dim=9, rng=-1), ValueError, "rng must be .*; got -1"),
     "workers": (lambda **_: dmft.simulate(NET, DATA, RUN, dim=9, workers=0), ValueError, "workers must be .*; got 0"),
     "infinite width": (lambda **_: dmft.simulate(WIDE, DATA, RUN, dim=9), ValueError, "width_ratio must .*; got inf"),
+    "infinite depth": (lambda **_: dmft.simulate(RESNET(math.inf), DATA, RUN, dim=9), ValueError, "depth must be finite .*; got inf"),
     "inputs": (lambda **_: dmft.simulate(NET, DATA, RUN, inputs=np.eye(3)), TypeError, "inputs must be a Dataset; got ndarray"),
     "inputs and dim": (lambda **_: dmft.simulate(NET, DATA, RUN, dim=5, inputs=PAIR), ValueError, "dim must be .*3 columns.*; got 5"),
     "compare trajectory": (lambda ens, **_: dmft.compare(ens, ens), TypeError, "trajectory must be a Trajectory; got LinearEnsemble"),

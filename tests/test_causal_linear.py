@@ -17,7 +17,9 @@ CORRELATED = dmft.GaussianData(0.8, 0.3, target_overlap=[[1.0, 0.6], [0.6, 1.5]]
 TWO_LEVELS = dmft.StructuredData([2.0, 0.5], [0.5, 1.25], [1 / 3, 2 / 3], sample_ratio=1.5, label_noise=0.3)
 TWO_TARGETS = dmft.StructuredData([2.0, 0.5, 0.0], [np.eye(2), [[1.0, 0.5], [0.5, 0.5]], np.eye(2)], sample_ratio=1.5, label_noise=0.3)
 
-#: (depth, width ratio, richness or None for NTK, outputs), data, training class, learning rate, other training arguments
+RESNET = dmft.DeepLinearResNet
+
+#: Network or (depth, width ratio, richness or None for NTK, outputs), data, training class, learning rate, other training arguments
 CASES = {
     "one layer": ((1, 1.0, 1.0, 1), NOISY, GD, 0.1, {}),
     "two layers, rich": ((2, 0.5, 3.0, 1), NOISY, GD, 0.02, {}),
@@ -36,12 +38,20 @@ CASES = {
     "two outputs": ((2, 1.0, 1.0, 2), CORRELATED, GD, 0.03, {}),
     "two outputs, online, decay": ((1, 1.0, 1.0, 2), POPULATION, SGD, 0.03, dict(weight_decay=0.1)),
     "all together": ((3, (2.0, 1.0, 0.5), 0.8, 2), TWO_TARGETS, BATCHES, 0.01, dict(batch_fraction=0.5, momentum=0.5, weight_decay=0.1)),
+    "residual": (RESNET(4, 0.5, 1.5), NOISY, GD, 0.02, {}),
+    "residual, lazy": (RESNET(3, math.inf, parameterization="ntk"), NOISY, GD, 0.03, {}),
+    "residual, one constant branch, online": (RESNET(1, 1.0, 1.0, 0.8, 0), POPULATION, SGD, 0.03, dict(momentum=0.5, nesterov=True)),
+    "residual, two outputs, schedule": (RESNET(3, 1.0, outputs=2), CORRELATED, GD, lambda t: 0.02 / (1 + t / 50), {}),
+    "residual, all together": (
+        RESNET(2, 2.0, 0.8, 1.2, 1, 2), TWO_TARGETS, BATCHES, 0.01, dict(batch_fraction=0.5, momentum=0.5, weight_decay=0.1)
+    ),
 }
 
 
 def problem(name, steps):
-    (depth, width, richness, outputs), data, training, rate, options = CASES[name]
-    network = dmft.DeepLinear(depth, width, richness, outputs, parameterization="ntk" if richness is None else "mup")
+    network, data, training, rate, options = CASES[name]
+    if isinstance(network, tuple):
+        network = dmft.DeepLinear(*network, parameterization="ntk" if network[2] is None else "mup")
     return deep_linear.problem(network, data, training(rate, steps, **options))
 
 
@@ -143,6 +153,7 @@ DIVERGENT = {
     "lazy": ("lazy", 0.9),
     "online": ("online", 0.8),
     "two outputs": ("all together", 0.5),
+    "residual": ("residual, all together", 0.5),
 }
 
 

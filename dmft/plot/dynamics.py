@@ -152,7 +152,7 @@ def kernels(trajectory, ensemble=None, names=None, axes=None):
         return evolution.kernels(trajectory, ensemble, names, axes)
     if ensemble is not None:
         raise ValueError("ensemble must be None beside correlations of a deep linear network, of which networks record none")
-    depth = trajectory.network.depth
+    depth = trajectory.network.hidden_states
     maps = [(name, layer) for name in names for layer in (range(1, depth + 1) if name in LAYERED else (None,))]
     correlations = [trajectory.correlation(name, layer=layer) for name, layer in maps]
     if trajectory.network.outputs > 1:

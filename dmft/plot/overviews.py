@@ -57,7 +57,7 @@ def overview(trajectory, ensemble=None):
 
 
 def _of_linear(trajectory, ensemble):
-    depth = trajectory.network.depth
+    depth = trajectory.network.hidden_states
     figure = plt.figure(figsize=(3.4 + 2.0 * depth, 3.6))
     left, right = figure.subfigures(1, 2, width_ratios=(3.4, 2.0 * depth))
     loss(trajectory, ensemble, ax=left.subplots())

@@ -65,6 +65,11 @@ def _checked_inputs(inputs, network, dim):
 
 
 def _widths(network, dim):
+    if np.isinf(network.depth):
+        raise ValueError(
+            "depth must be finite to simulate, as no computer holds infinitely many layers; got inf. "
+            "Simulate a large finite depth, 64 or more, which is within O(1 / depth) of the limit"
+        )
     if np.isinf(network.width_ratios[0]):
         raise ValueError(
             "width_ratio must be finite to simulate, as no computer holds an infinitely wide network; got inf. "
@@ -197,6 +202,7 @@ def _train(network, training, population, widths, samples, stream, advance=lambd
         training.learning_rates,
         rank=_rank(training, network.outputs, max(sizes)),
         divergence_factor=1e3 * max(1.0, network.width_ratios[-1], network.richness**-2),
+        branch=network.branch,
     )
     losses = np.full((2, training.rows), np.inf)
     with np.errstate(over="ignore", invalid="ignore"):

@@ -39,6 +39,10 @@ def check(network, data, training, method="causal", **_):
     check_types(data, training)
     check_combination(data, training)
     data.spectrum(network.outputs)
+    if network.depth == math.inf:
+        raise ValueError("depth must be finite; got inf")
+    if network.branch is not None and method == "fixed-point":
+        raise ValueError("method must be 'causal' or 'reference' for a residual network, which 'fixed-point' does not cover")
 
 
 def problem(network, data, training):
@@ -58,7 +62,7 @@ def problem(network, data, training):
         memory=memory,
         coupling=richness_squared,
         initial_variance=network.initial_variance,
-        width_steps=np.ones(network.depth - 1) if infinite else ratios[1:] / ratios[:-1],
+        width_steps=np.ones(len(ratios) - 1) if infinite else ratios[1:] / ratios[:-1],
         first_over_last=1.0 if infinite else ratios[0] / ratios[-1],
         eigenvalues=spectrum.eigenvalues,
         fractions=spectrum.fractions,
@@ -68,6 +72,7 @@ def problem(network, data, training):
         online=online,
         batch_excess=1.0 / training.batch_fraction - 1.0 if isinstance(training, MinibatchSGD) else 0.0,
         divergence_factor=DIVERGENCE_FACTOR * catapult,
+        branch=network.branch,
     )
 
 
@@ -76,15 +81,18 @@ def memory_estimate(network, data, training, method, **_):
 
     With n = T C rows, L layers and M input modes, in doubles: 2 T^2 for the optimizer's memory kernel, and 6 L + 4 M + 6 matrices
     for the causal march, each of n^2 and the 300 C n of the low-rank form of long histories (from T = 640 on);
-    (8 L + M + 14) n^2 for the fixed point; (6 L + 8 M + 20) n^2 for the reference.
+    (8 L + M + 14) n^2 for the fixed point; (6 L + 8 M + 20) n^2 for the reference. A residual network takes 10 (L - 1) matrices more
+    for the march, and 4 L^2 more for the reference.
     """
     from solvers.low_rank_history import low_rank_size
 
     rows, outputs = training.rows, network.outputs
-    layers, modes = network.depth, len(data.spectrum(network.outputs).eigenvalues)
-    matrices = {"causal": 6 * layers + 4 * modes + 6, "fixed-point": 8 * layers + modes + 14, "reference": 6 * layers + 8 * modes + 20}[
-        method
-    ]
+    layers, modes, residual = network.hidden_states, len(data.spectrum(network.outputs).eigenvalues), network.branch is not None
+    matrices = {
+        "causal": 6 * layers + 4 * modes + 6 + residual * 10 * (layers - 1),
+        "fixed-point": 8 * layers + modes + 14,
+        "reference": 6 * layers + 8 * modes + 20 + residual * 4 * layers**2,
+    }[method]
     extra = low_rank_size(rows, outputs) if method == "causal" else 0
     return 8 * (matrices * ((rows * outputs) ** 2 + extra) + 2 * rows**2)
 
