@@ -45,25 +45,31 @@ class LinearTrajectory(Trajectory):
     kernels : dict of ndarray
         Lower triangles of the correlations (Ch, Cg: (L, n, n); Cv, Cu, Cd: (n, n)) and of the responses divided by gamma
         (Rh, Rg) or plain (Rv, Ru, Rd); n = T C, time-major. Read them through `correlation` and `response`.
+    loss_error : ndarray (T,), or None
+        Estimate of the error of both losses, of a gradient flow that of its integration; None where the solution is exact.
     """
 
     test_loss: np.ndarray
     train_loss: np.ndarray
     kernels: dict
+    loss_error: np.ndarray | None = None
 
     stored: ClassVar = {
         "test_loss": Stored(("time",), "mean square error on fresh inputs without label noise, summed over outputs, before every step"),
         "train_loss": Stored(("time",), "mean square error on the training samples, summed over outputs, before every step"),
+        "loss_error": Stored(("time",), "estimate of the error of both losses"),
     } | {f"kernels/{name}": _stored_kernel(name) for name in KERNELS}
 
     def arrays(self):
         kernels = {f"kernels/{name}": kernel for name, kernel in self.kernels.items()}
-        return {"test_loss": self.test_loss, "train_loss": self.train_loss} | kernels
+        error = {} if self.loss_error is None else {"loss_error": self.loss_error}
+        return {"test_loss": self.test_loss, "train_loss": self.train_loss} | error | kernels
 
     @classmethod
     def from_arrays(cls, arrays, **common):
         kernels = {name: arrays[f"kernels/{name}"] for name in KERNELS}
-        return cls(test_loss=arrays["test_loss"], train_loss=arrays["train_loss"], kernels=kernels, **common)
+        losses = {name: arrays.get(name) for name in ("test_loss", "train_loss", "loss_error")}
+        return cls(**losses, kernels=kernels, **common)
 
     def correlation(self, name, layer=None):
         """Two-time correlation of a field.

@@ -328,7 +328,8 @@ def nothing(theory, window):
 def iterate(theory, window, x, size, tolerance, max_sweeps, damping=1.0, anderson=0, rounding=0.0):
     """Sweep from the iterates `x` until none changes by more than `tolerance` of its `size`, a function of the iterates.
 
-    Changes below `rounding` that three sweeps have not made smaller are the last, too. Returns the residual of every sweep, and the last iterates.
+    Changes below `rounding` that three sweeps have not made smaller are the last, too. Returns the residual of every sweep, and the last
+    iterates.
     """
     theory.write(window, x)
     xs, changes, residuals = [], [], []

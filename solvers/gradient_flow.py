@@ -139,9 +139,9 @@ class Integration:
     def _solve(self, count, guess):
         rows, last, _, scales = self.place
         window = fixed_point.open_window(self.problem, rows, rows + count)
-        options = {"anderson": ANDERSON, "rounding": ROUNDING}
+        options = {"max_sweeps": MAX_SWEEPS, "anderson": ANDERSON, "rounding": ROUNDING}
         with np.errstate(all="ignore"):
-            residuals, found = fixed_point.iterate(self.theory, window, guess, partial(_size, scales), SWEEP_TOLERANCE, MAX_SWEEPS, **options)
+            residuals, found = fixed_point.iterate(self.theory, window, guess, partial(_size, scales), SWEEP_TOLERANCE, **options)
         self.sweeps += len(residuals)
         if not residuals[-1] <= ROUNDING:
             self.theory.erase(window)
@@ -156,7 +156,7 @@ def _size(scales, x):
 
 
 def _shifted(rows, block):
-    """Rows (..., n) of a response with the columns of every step moved to the next, those of the first one once more if it is not the last."""
+    """Rows (..., n) of a response with the columns of every step moved to the next, those of the first once more if it is not the last."""
     first = rows.shape[-1] % block
     oldest = rows[..., first : first + block] if rows.shape[-1] > first + block else np.zeros((*rows.shape[:-1], block))
     return np.concatenate([rows[..., :first], oldest, rows[..., first:]], axis=-1)
@@ -185,7 +185,7 @@ class NoConvergence(RuntimeError):
     """The sweeps do not settle even with the shortest steps."""
 
     def __init__(self, start, stop):
-        super().__init__(f"the sweeps between the times {start:.6g} and {stop:.6g} do not settle even with {2 * MOST_PARTS} steps between them")
+        super().__init__(f"the sweeps between the times {start:.6g} and {stop:.6g} do not settle even in {2 * MOST_PARTS} steps")
 
 
 def march(problem, times, weight_decay=0.0):

@@ -13,8 +13,9 @@ from ..data import check_data
 from ..errors import SolverError
 from ..linear_trajectory import KERNELS, LinearTrajectory
 from ..specification import check_type
-from ..training import GradientDescent, MinibatchSGD, OnlineSGD, check_combination
+from ..training import GradientDescent, GradientFlow, MinibatchSGD, OnlineSGD, check_combination
 from ..trajectory import Status
+from . import linear_flow
 
 #: Methods and their options.
 METHODS = {"causal": (), "fixed-point": ("window", "tolerance", "max_sweeps", "damping", "anderson"), "reference": ()}
@@ -31,7 +32,7 @@ DIVERGENCE_FACTOR = 1e3
 def check_types(data, training):
     """Raise TypeError, naming the argument, for data and training of a kind that this theory does not know."""
     check_data(data)
-    check_type("training", training, (GradientDescent, OnlineSGD, MinibatchSGD))
+    check_type("training", training, (GradientDescent, OnlineSGD, MinibatchSGD, GradientFlow))
 
 
 def check(network, data, training, method="causal", **_):
@@ -39,6 +40,8 @@ def check(network, data, training, method="causal", **_):
     check_types(data, training)
     check_combination(data, training)
     data.spectrum(network.outputs)
+    if isinstance(training, GradientFlow):
+        linear_flow.check(network, method)
     if network.depth == math.inf:
         raise ValueError("depth must be finite; got inf")
     if network.branch is not None and method == "fixed-point":
@@ -46,7 +49,7 @@ def check(network, data, training, method="causal", **_):
 
 
 def problem(network, data, training):
-    """The `solvers.linear_problem.LinearProblem` of a checked specification."""
+    """The `solvers.linear_problem.LinearProblem` of a checked specification; of a flow decay and memory are empty."""
     from solvers.linear_problem import LinearProblem
     from solvers.memory_kernel import memory_kernel
 
@@ -55,7 +58,11 @@ def problem(network, data, training):
     infinite = math.isinf(ratios[0])
     richness_squared = 0.0 if infinite and network.parameterization == "ntk" else network.richness**2
     online = isinstance(training, OnlineSGD)
-    decay, memory = memory_kernel(training.learning_rates, training.momentum, training.nesterov, training.weight_decay, training.decoupled)
+    if isinstance(training, GradientFlow):
+        decay, memory = np.zeros(training.rows), np.zeros((0, 0))
+    else:
+        optimizer = training.momentum, training.nesterov, training.weight_decay, training.decoupled
+        decay, memory = memory_kernel(training.learning_rates, *optimizer)
     catapult = max(1.0, 0.0 if infinite else ratios[-1], 1.0 / richness_squared if richness_squared else 0.0)
     return LinearProblem(
         decay=decay,
@@ -88,6 +95,8 @@ def memory_estimate(network, data, training, method, **_):
 
     rows, outputs = training.rows, network.outputs
     layers, modes, residual = network.hidden_states, len(data.spectrum(network.outputs).eigenvalues), network.branch is not None
+    if isinstance(training, GradientFlow):
+        return linear_flow.memory_estimate(layers, modes, outputs, rows, residual)
     matrices = {
         "causal": 6 * layers + 4 * modes + 6 + residual * 10 * (layers - 1),
         "fixed-point": 8 * layers + modes + 14,
@@ -103,6 +112,9 @@ def march(network, data, training, start=None):
     from solvers.linear_problem import OrderParameters
 
     stated = problem(network, data, training)
+    if isinstance(training, GradientFlow):
+        yield from linear_flow.march(stated, network, data, training)
+        return
     began = time.perf_counter()
     state, done = None, 0
     if start is not None:
