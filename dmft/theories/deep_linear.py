@@ -41,11 +41,9 @@ def check(network, data, training, method="causal", **_):
     check_combination(data, training)
     data.spectrum(network.outputs)
     if isinstance(training, GradientFlow):
-        linear_flow.check(network, method)
+        linear_flow.check(method)
     if network.depth == math.inf:
         raise ValueError("depth must be finite; got inf")
-    if network.branch is not None and method == "fixed-point":
-        raise ValueError("method must be 'causal' or 'reference' for a residual network, which 'fixed-point' does not cover")
 
 
 def problem(network, data, training):
@@ -89,7 +87,7 @@ def memory_estimate(network, data, training, method, **_):
     With n = T C rows, L layers and M input modes, in doubles: 2 T^2 for the optimizer's memory kernel, and 6 L + 4 M + 6 matrices
     for the causal march, each of n^2 and the 300 C n of the low-rank form of long histories (from T = 640 on);
     (8 L + M + 14) n^2 for the fixed point; (6 L + 8 M + 20) n^2 for the reference. A residual network takes 10 (L - 1) matrices more
-    for the march, and 4 L^2 more for the reference.
+    for the march, 16 (L - 1) for the fixed point, and 4 L^2 more for the reference.
     """
     from solvers.low_rank_history import low_rank_size
 
@@ -99,7 +97,7 @@ def memory_estimate(network, data, training, method, **_):
         return linear_flow.memory_estimate(layers, modes, outputs, rows, residual)
     matrices = {
         "causal": 6 * layers + 4 * modes + 6 + residual * 10 * (layers - 1),
-        "fixed-point": 8 * layers + modes + 14,
+        "fixed-point": 8 * layers + modes + 14 + residual * 16 * (layers - 1),
         "reference": 6 * layers + 8 * modes + 20 + residual * 4 * layers**2,
     }[method]
     extra = low_rank_size(rows, outputs) if method == "causal" else 0

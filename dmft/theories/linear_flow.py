@@ -12,10 +12,8 @@ from ..trajectory import Status
 ROWS_PER_TIME = 4
 
 
-def check(network, method):
-    """Raise ValueError, naming the argument, unless a flow of the network is solved by this method."""
-    if network.branch is not None:
-        raise ValueError("training must not be a GradientFlow for a residual network")
+def check(method):
+    """Raise ValueError, naming the argument, unless a flow is solved by this method."""
     if method != "causal":
         raise ValueError(f"method must be 'causal' for a GradientFlow, which is solved by fixed points, step by step; got {method!r}")
 
