@@ -111,7 +111,7 @@ def march(network, data, training, start=None):
 
     stated = problem(network, data, training)
     if isinstance(training, GradientFlow):
-        yield from linear_flow.march(stated, network, data, training)
+        yield from linear_flow.march(stated, network, data, training, start)
         return
     began = time.perf_counter()
     state, done = None, 0

@@ -27,14 +27,20 @@ def memory_estimate(layers, modes, outputs, rows, residual):
     return int(8 * 1.25 * n**2 * (8 * layers * (1 + 2 * residual) + modes + 18))
 
 
-def march(stated, network, data, training):
-    """Iterate over the trajectory of a `solvers.linear_problem.LinearProblem`, from output time to output time."""
+def march(stated, network, data, training, start=None):
+    """Iterate over the trajectory of a `solvers.linear_problem.LinearProblem`, from output time to output time.
+
+    The times of `start`, a trajectory of a shorter flow, are solved again and not shown.
+    """
     from solvers import gradient_flow
 
     began, times = time.perf_counter(), training.times
+    known = 0.0 if start is None else start.times[start.finished - 1]
     try:
         for flow in gradient_flow.march(stated, times, training.weight_decay):
             finished = len(flow.loss_error)
+            if times[finished - 1] < known:
+                continue
             status = Status.COMPLETED if finished == len(times) else Status.INTERRUPTED
             report = {"elapsed": time.perf_counter() - began, "rows": flow.rows, "sweeps": flow.sweeps}
             report["loss_error"] = float(np.max(flow.loss_error))
