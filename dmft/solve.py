@@ -110,6 +110,8 @@ def solve(network, data=None, training=None, method=None, *, progress=True, out=
 
     Warns
     -----
+    DepthWarning
+        If the limit of infinite depth is not reached by the depths that are solved.
     ScaleWarning
         If the result is useless because inputs are not of the size that the network takes; see `Dataset`.
 
@@ -248,8 +250,8 @@ def solve(network, data=None, training=None, method=None, *, progress=True, out=
 def resume(path, *, steps, learning_rate=None, activation=None, progress=True, memory_limit=None):
     """Continue a stored trajectory to more steps, in its file; the result equals one longer solve.
 
-    A `DeepLinear` or `DeepLinearResNet` goes on from the rows in the file. Of the other networks it does not hold the state of the march:
-    their rows are solved again, to the same numbers, and a `RestartWarning` says so at the start.
+    A `DeepLinear` or `DeepLinearResNet` goes on from the rows in the file, unless it is infinitely deep. Of other networks it does not hold
+    the state of the march: their rows are solved again, to the same numbers, and a `RestartWarning` says so at the start.
 
     Parameters
     ----------
@@ -297,7 +299,7 @@ def resume(path, *, steps, learning_rate=None, activation=None, progress=True, m
             blocks = [dataclasses.replace(before, training=training, status=Status.COMPLETED)]
         else:
             blocks = march(network, before.data, training, memory_limit, start=before, **before.options)
-            if not theory_of(network).CONTINUES:
+            if not theory_of(network).continues(network):
                 warnings.warn(
                     f"{path} holds the results of its {before.finished} rows, not the state of the march: they are solved again, to the "
                     "same numbers, before new ones",

@@ -146,6 +146,11 @@ CALLS = {
     "workers": (lambda **_: dmft.simulate(NET, DATA, RUN, dim=9, workers=0), ValueError, "workers must be .*; got 0"),
     "infinite width": (lambda **_: dmft.simulate(WIDE, DATA, RUN, dim=9), ValueError, "width_ratio must .*; got inf"),
     "infinite depth": (lambda **_: dmft.simulate(RESNET(math.inf), DATA, RUN, dim=9), ValueError, "depth must be finite .*; got inf"),
+    "infinite depth, method": (
+        lambda **_: dmft.solve(RESNET(math.inf), DATA, RUN, "reference"),
+        ValueError,
+        "method must be 'causal' at infinite depth, .*; got 'reference'",
+    ),
     "inputs": (lambda **_: dmft.simulate(NET, DATA, RUN, inputs=np.eye(3)), TypeError, "inputs must be a Dataset; got ndarray"),
     "inputs and dim": (lambda **_: dmft.simulate(NET, DATA, RUN, dim=5, inputs=PAIR), ValueError, "dim must be .*3 columns.*; got 5"),
     "compare trajectory": (lambda ens, **_: dmft.compare(ens, ens), TypeError, "trajectory must be a Trajectory; got LinearEnsemble"),
