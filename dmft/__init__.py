@@ -24,6 +24,7 @@ _exports = {
     "GradientDescent": "training",
     "OnlineSGD": "training",
     "MinibatchSGD": "training",
+    "GradientFlow": "training",
     "Problem": "problem",
     "solve": "solve",
     "march": "solve",

@@ -14,9 +14,6 @@ RESPONSES = {"h": "Rh", "g": "Rg", "v": "Rv", "u": "Ru", "delta": "Rd"}
 LAYERED = ("h", "g")
 KERNELS = (*CORRELATIONS.values(), *RESPONSES.values())
 
-#: Arrays beside the kernels.
-_LOSSES = ("test_loss", "train_loss", "test_loss_error", "train_loss_error")
-
 _DESCRIPTIONS = {
     "Ch": "correlation <h h> of the forward fields of every layer",
     "Cg": "correlation <g g> of the backward fields of every layer",
@@ -48,32 +45,32 @@ class LinearTrajectory(Trajectory):
     kernels : dict of ndarray
         Lower triangles of the correlations (Ch, Cg: (L, n, n); Cv, Cu, Cd: (n, n)) and of the responses divided by gamma
         (Rh, Rg) or plain (Rv, Ru, Rd); n = T C, time-major. Read them through `correlation` and `response`.
-    test_loss_error, train_loss_error : ndarray (T,) or None
-        Of infinite depth: how far the last extrapolation in depth moves the losses, at most within the last quarter of the rows; an
-        estimate from above of their error.
+    loss_error : ndarray (T,), or None
+        Estimate of the error of both losses, of a gradient flow that of its integration, at infinite depth how far the last extrapolation
+        moves them, at most within the last quarter of the rows; None where the solution is exact.
     """
 
     test_loss: np.ndarray
     train_loss: np.ndarray
     kernels: dict
-    test_loss_error: np.ndarray | None = None
-    train_loss_error: np.ndarray | None = None
+    loss_error: np.ndarray | None = None
 
     stored: ClassVar = {
         "test_loss": Stored(("time",), "mean square error on fresh inputs without label noise, summed over outputs, before every step"),
         "train_loss": Stored(("time",), "mean square error on the training samples, summed over outputs, before every step"),
-        "test_loss_error": Stored(("time",), "how far the last extrapolation to infinite depth moves the loss"),
-        "train_loss_error": Stored(("time",), "how far the last extrapolation to infinite depth moves the loss"),
+        "loss_error": Stored(("time",), "estimate of the error of both losses"),
     } | {f"kernels/{name}": _stored_kernel(name) for name in KERNELS}
 
     def arrays(self):
-        losses = {name: getattr(self, name) for name in _LOSSES if getattr(self, name) is not None}
-        return losses | {f"kernels/{name}": kernel for name, kernel in self.kernels.items()}
+        kernels = {f"kernels/{name}": kernel for name, kernel in self.kernels.items()}
+        error = {} if self.loss_error is None else {"loss_error": self.loss_error}
+        return {"test_loss": self.test_loss, "train_loss": self.train_loss} | error | kernels
 
     @classmethod
     def from_arrays(cls, arrays, **common):
         kernels = {name: arrays[f"kernels/{name}"] for name in KERNELS}
-        return cls(kernels=kernels, **{name: arrays.get(name) for name in _LOSSES}, **common)
+        losses = {name: arrays.get(name) for name in ("test_loss", "train_loss", "loss_error")}
+        return cls(**losses, kernels=kernels, **common)
 
     @property
     def layer_times(self):
@@ -153,12 +150,9 @@ class LinearTrajectory(Trajectory):
     def summary(self):
         last = min(self.finished, self.rows) - 1
         losses = ((name, getattr(self, f"{name}_loss")) for name in ("test", "train"))
-        limit = []
-        if self.test_loss_error is not None:
-            errors = (f"{error[: last + 1].max():.1g} ({name})" for name, error in (("test", self.test_loss_error), ("train", self.train_loss_error)))
-            limit = [f"limit      of depth, losses within {' and '.join(errors)}"]
+        error = [] if self.loss_error is None else [f"losses are within {self.loss_error[: last + 1].max():.1g} of the limit"]
         return [
             "    ".join(f"{name} loss  {loss[0]:.6g} -> {loss[last]:.6g}" for name, loss in losses),
-            *limit,
+            *error,
             f"kernels    correlations and responses of {', '.join(CORRELATIONS)}    {self.nbytes / 2**20:.1f} MiB",
         ]

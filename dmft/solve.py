@@ -299,7 +299,7 @@ def resume(path, *, steps, learning_rate=None, activation=None, progress=True, m
             blocks = [dataclasses.replace(before, training=training, status=Status.COMPLETED)]
         else:
             blocks = march(network, before.data, training, memory_limit, start=before, **before.options)
-            if not theory_of(network).continues(network):
+            if not theory_of(network).continues(network, training):
                 warnings.warn(
                     f"{path} holds the results of its {before.finished} rows, not the state of the march: they are solved again, to the "
                     "same numbers, before new ones",

@@ -1,6 +1,7 @@
-"""Training a user can state: gradient descent and its stochastic forms, all with the same linear optimizers."""
+"""Training a user can state: gradient descent and its stochastic forms, all with the same linear optimizers, and its flow."""
 
-from dataclasses import dataclass
+import math
+from dataclasses import InitVar, dataclass
 from numbers import Real
 
 import numpy as np
@@ -178,6 +179,75 @@ class MinibatchSGD(Optimizer, Specification):
         for row in weights:
             row[rng.choice(samples, batch, replace=False)] = 1.0 / batch
         return weights
+
+
+#: Why a flow has none of these, by name.
+_NOT_OF_A_FLOW = {
+    "learning_rate": "its time is learning_rate * step",
+    "momentum": "in the limit of small steps momentum only rescales the rate: it multiplies the time by 1 / (1 - mu)",
+    "batch_ratio": "fresh samples have no noise in the limit of small steps; take OnlineSGD, or sample_ratio=math.inf for its limit",
+    "batch_fraction": "random subsets have no noise in the limit of small steps; take MinibatchSGD",
+}
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class GradientFlow(Specification):
+    """Gradient descent in the limit of small steps, dW/dt = G - lambda W: time is learning_rate * step. Deep linear networks only.
+
+    Results are given at `times`: 0, then from `first_time` on evenly spaced in the logarithm, and `time` at the end. The steps by which
+    theory and networks are solved are chosen by error, not by these. Source: docs/theory/deep_linear.md, section 5.
+
+    Parameters
+    ----------
+    time : float
+        The end.
+    first_time : float
+        At most `time`.
+    points_per_decade : int
+    weight_decay : float
+        lambda.
+    learning_rate, momentum, batch_ratio, batch_fraction
+        A flow has none; ValueError says why.
+
+    Examples
+    --------
+    >>> dmft.GradientFlow(time=2.0, first_time=0.1, points_per_decade=2).times.round(3)
+    array([0.   , 0.1  , 0.316, 1.   , 2.   ])
+    >>> trajectory = dmft.solve(dmft.DeepLinear(2), dmft.GaussianData(0.5), dmft.GradientFlow(time=1e4), progress=False)
+    >>> trajectory.test_loss.shape, bool(trajectory.train_loss[-1] < 1e-5), bool(trajectory.loss_error.max() < 1e-5)
+    ((32,), True, True)
+    """
+
+    time: float
+    first_time: float = 0.01
+    points_per_decade: int = 5
+    weight_decay: float = 0.0
+    learning_rate: InitVar[float | None] = None
+    momentum: InitVar[float | None] = None
+    batch_ratio: InitVar[float | None] = None
+    batch_fraction: InitVar[float | None] = None
+
+    def __post_init__(self, *others):
+        for (name, reason), value in zip(_NOT_OF_A_FLOW.items(), others):
+            if value is not None:
+                raise ValueError(f"{name} must be left out of a GradientFlow: {reason}")
+        time = checks.positive("time", self.time)
+        first = checks.number("first_time", self.first_time, f"a positive number up to time = {time:g}", lambda v: 0 < v <= time)
+        object.__setattr__(self, "time", time)
+        object.__setattr__(self, "first_time", first)
+        object.__setattr__(self, "points_per_decade", checks.integer("points_per_decade", self.points_per_decade, 1))
+        object.__setattr__(self, "weight_decay", checks.nonnegative("weight_decay", self.weight_decay))
+
+    @property
+    def times(self):
+        """Times at which results are given, shape (T,): 0, first_time 10^(i / points_per_decade) as far as below time, and time."""
+        count = math.ceil(self.points_per_decade * math.log10(self.time / self.first_time) - 1e-9)
+        return np.concatenate([[0.0], self.first_time * 10.0 ** (np.arange(count) / self.points_per_decade), [self.time]])
+
+    @property
+    def rows(self):
+        """T, the number of times at which results are given."""
+        return len(self.times)
 
 
 def check_combination(data, training):

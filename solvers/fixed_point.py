@@ -2,17 +2,21 @@
 
 The order parameters close on themselves: those of h travel up the layers, those of g travel down, and the data turn the one into
 the other. A sweep goes down the layers, through the data and up again, and solves every linear relation between two fields
-exactly, by a triangular inverse; sweeps are repeated until nothing changes. All maps are strictly causal, so that given the
-finished past row j of a window is exact after j sweeps and a short window always converges. In a long one the iterates on the
-way grow like powers of the learning rate times the length and may overflow: that is a failure of the method, `NoConvergence`,
-not of the training.
+exactly, by an inverse within the window; sweeps are repeated until nothing changes.
+
+With explicit steps all maps are strictly causal, so that given the finished past row j of a window is exact after j sweeps and a
+short window always converges. In a long one the iterates on the way grow like powers of the learning rate times the length and
+may overflow: that is a failure of the method, `NoConvergence`, not of the training. With implicit steps (`gradient_flow`) a window is
+the stages of one step, and the memory kernel has entries on and above the diagonal there.
 
 This is the independent check of the row march: products and inverses of matrices, no recursion over rows. It is all matrix
-products, hence left to BLAS.
+products, hence left to BLAS; input modes go through it side by side.
 
-Source: arXiv 2502.02531; docs/theory/deep_linear.md, sections 1 (window form), 3 and 8.
+Source: arXiv 2502.02531; docs/theory/deep_linear.md, sections 1 (window form), 3, 4, 5 and 8.
 """
 
+from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -52,7 +56,10 @@ class NoConvergence(RuntimeError):
 
 
 class Window(NamedTuple):
-    """Rows of all matrices now iterated, n = T C: the finished past P, the window I, J = P and I; and the optimizer's rows [I, J]."""
+    """Rows of all matrices now iterated, n = T C: the finished past P, the window I, J = P and I; and the optimizer's rows [I, J].
+
+    `inverse` inverts what its steps make of (..., I, I) matrices 1 - B A: unit lower triangular ones if they are explicit.
+    """
 
     P: slice
     I: slice
@@ -61,6 +68,7 @@ class Window(NamedTuple):
     kappa: np.ndarray
     readout_dd: np.ndarray
     readout_kappa: np.ndarray
+    inverse: Callable
 
 
 def open_window(problem, start, stop):
@@ -69,12 +77,22 @@ def open_window(problem, start, stop):
     ones, unit = np.ones((C, C)), np.eye(C)
     dd, kappa = np.outer(problem.decay[start:stop], problem.decay[:stop]), problem.memory[start:stop, :stop]
     P, I, J = slice(0, start * C), slice(start * C, stop * C), slice(0, stop * C)
-    return Window(P, I, J, np.kron(dd, ones), np.kron(kappa, ones), np.kron(dd, unit), np.kron(kappa, unit))
+    inverse = full_inverse if np.any(np.triu(kappa[:, start:])) else unit_lower_inverse
+    return Window(P, I, J, np.kron(dd, ones), np.kron(kappa, ones), np.kron(dd, unit), np.kron(kappa, unit), inverse)
 
 
-def unit_lower_inverse(matrix):
-    """Inverse of a unit lower triangular matrix; early rows stay exact even where later ones overflow."""
-    return dtrtri(np.ascontiguousarray(matrix).T, lower=0, unitdiag=1)[0].T
+def unit_lower_inverse(matrices):
+    """Inverses of unit lower triangular matrices (..., n, n); early rows stay exact even where later ones overflow."""
+    inverses = [dtrtri(matrix.T, lower=0, unitdiag=1)[0].T for matrix in np.ascontiguousarray(matrices).reshape(-1, *matrices.shape[-2:])]
+    return np.array(inverses).reshape(matrices.shape)
+
+
+def full_inverse(matrices):
+    """Inverses of matrices (..., n, n); of all of them NaN if one is singular."""
+    try:
+        return np.linalg.inv(matrices)
+    except np.linalg.LinAlgError:
+        return np.full_like(matrices, np.nan)
 
 
 def write_symmetric(matrix, window, rows):
@@ -110,7 +128,7 @@ class TwoField:
         """Responses G = (1 - c B A)^-1 and Rg, correlation Cg."""
         P, I, J = window[:3]
         c, A, B, G, Rg, Ca, Cb = self.coupling, self.A, self.B, self.G, self.Rg, self.Ca, self.Cb
-        M = unit_lower_inverse(np.eye(len(B)) - c * B @ A)
+        M = window.inverse(np.eye(len(B)) - c * B @ A)
         G[I, I], G[I, P] = M, M @ (self.g0 + c * B @ self.rh0)
         Rg[I, I], Rg[I, P] = M @ B, M @ (self.rg0 + B @ self.h0)
         write_symmetric(self.Cg, window, c * Rg[I, J] @ Ca[J, J] @ Rg[J, J].T + G[I, J] @ Cb[J, J] @ G[J, J].T)
@@ -119,7 +137,7 @@ class TwoField:
         """Responses H = (1 - c A B)^-1 and Rh, correlation Ch."""
         P, I, J = window[:3]
         c, A, B, H, Rh, Ca, Cb = self.coupling, self.A, self.B, self.H, self.Rh, self.Ca, self.Cb
-        M = unit_lower_inverse(np.eye(len(A)) - c * A @ B)
+        M = window.inverse(np.eye(len(A)) - c * A @ B)
         H[I, I], H[I, P] = M, M @ (self.h0 + c * A @ self.rg0)
         Rh[I, I], Rh[I, P] = M @ A, M @ (self.rh0 + A @ self.g0)
         write_symmetric(self.Ch, window, H[I, J] @ Ca[J, J] @ H[J, J].T + c * Rh[I, J] @ Cb[J, J] @ Rh[J, J].T)
@@ -131,6 +149,7 @@ class DataBlock:
     def __init__(self, problem):
         n, C = problem.rows * problem.outputs, problem.outputs
         self.problem = problem
+        self.lam, self.weights = problem.eigenvalues[:, None, None], problem.fractions * problem.eigenvalues
         self.inverse_alpha = 1.0 / problem.sample_ratio
         self.fixed_samples = not problem.online and np.isfinite(problem.sample_ratio)
         self.time = np.arange(n) // C
@@ -158,29 +177,29 @@ class DataBlock:
         K, Rd, Rv, S1 = self.K, self.Rd, self.Rv, self.S1
         unit = np.eye(I.stop - I.start)
         KR = K[I, J] @ Rd[J, J]
-        S1[I, J] = 0.0
-        for lam, fraction, S in zip(self.problem.eigenvalues, self.problem.fractions, self.S):
-            M = unit_lower_inverse(unit + lam * KR[:, I])
-            S[I, I], S[I, P] = M, -lam * M @ KR[:, P] @ S[P, P]
-            S1[I, J] += fraction * lam * S[I, J]
+        M = window.inverse(unit + self.lam * KR[:, I])
+        self.S[:, I, I], self.S[:, I, P] = M, (-self.lam * M) @ (KR[:, P] @ self.S[:, P, P])
+        S1[I, J] = np.tensordot(self.weights, self.S[:, I, J], 1)
         Rv[I, J] = -S1[I, J] @ K[J, J]
         if self.fixed_samples:
-            M = unit_lower_inverse(unit - self.inverse_alpha * Rv[I, I])
+            M = window.inverse(unit - self.inverse_alpha * Rv[I, I])
             Rd[I, I], Rd[I, P] = M, self.inverse_alpha * M @ Rv[I, P] @ Rd[P, P]
+        else:
+            Rd[I, I], Rd[I, P] = unit, 0.0
 
     def solve_correlations(self, window):
         """C_v = sum_k n_k lambda_k S_k (w_k^2 11^T + Cn + lambda_k K C_D K^T / alpha) S_k^T, then C_D = R_D N R_D^T, N = C_v + noise."""
         P, I, J = window[:3]
         problem, K, Rd, ones = self.problem, self.K, self.Rd, self.constant
-        write_symmetric(self.KCK, window, self.inverse_alpha * K[I, J] @ self.Cd[J, J] @ K[J, J].T)
-        Cv, Cv2 = np.zeros((2, I.stop - I.start, J.stop))
-        for lam, fraction, target, S in zip(problem.eigenvalues, problem.fractions, problem.target, self.S):
-            sources = S[I, J] @ self.Cn[J, J] + lam * S[I, J] @ self.KCK[J, J] + S[I, J] @ ones[J] @ target @ ones[J].T
-            row = sources @ S[J, J].T
-            Cv += fraction * lam * row
-            Cv2 += fraction * lam**2 * row
+        S = self.S[:, I, J]
+        sources = S @ self.Cn[J, J] + (S @ ones[J]) @ problem.target @ ones[J].T
+        if self.inverse_alpha:
+            write_symmetric(self.KCK, window, self.inverse_alpha * K[I, J] @ self.Cd[J, J] @ K[J, J].T)
+            sources += self.lam * (S @ self.KCK[J, J])
+        rows = sources @ self.S[:, J, J].transpose(0, 2, 1)
+        Cv = np.tensordot(self.weights, rows, 1)
         write_symmetric(self.Cv, window, Cv)
-        write_symmetric(self.Cv2, window, Cv2)
+        write_symmetric(self.Cv2, window, np.tensordot(self.weights * problem.eigenvalues, rows, 1))
 
         N = Cv + ones[I] @ problem.noise @ ones[J].T
         write_symmetric(self.N, window, N)
@@ -201,7 +220,7 @@ class DataBlock:
         I, J = window.I, window.J
         lam, fraction, Rd, Cd, Va = self.problem.eigenvalues, self.problem.fractions, self.Rd, self.Cd, self.Va
         self.Ru[I, J] = Rd[I, J] @ self.S1[J, J]
-        self.S2K[I, J] = sum(n * l**2 * S[I, J] for n, l, S in zip(fraction, lam, self.S)) @ self.K[J, J]
+        self.S2K[I, J] = np.tensordot(fraction * lam**2, self.S[:, I, J], 1) @ self.K[J, J]
         Va[I, J] = -self.inverse_alpha * Rd[I, J] @ self.S2K[J, J]
         aa = self.inverse_alpha * (fraction @ lam) * Cd[I, J]
         cross = Va[I, J] @ Cd[J, J] + Cd[I, J] @ Va[J, J].T
@@ -251,6 +270,11 @@ class Theory:
             matrices[..., window.I, :] = 0.0
             matrices[..., window.I] = 0.0
 
+    def take(self, other, n):
+        """Begin with the first n rows of a smaller one."""
+        for new, old in ((self.matrices, other.matrices), (self.data.matrices, other.data.matrices), (self.data.S, other.data.S)):
+            new[..., :n, :n] = old[..., :n, :n]
+
     def climb(self, window, l):
         """A^1 = -dd o Q / (gamma nu_L) + gamma kappa o C_u, A^{l+1} = dd o Rh^l + gamma kappa o Ch^l, Ca^{l+1} = dd o Ch^l."""
         R, C = (matrix[window.I, window.J] for matrix in self.below[l])
@@ -294,30 +318,42 @@ def mix(xs, changes, weights, damping):
     return mixed
 
 
-def iterate(theory, window, scales, tolerance, max_sweeps, damping, anderson):
-    """Sweep from A = 0, Ca = 0, R_D = 1, C_D = 0 until no iterate changes by more than `tolerance` of its largest entry.
-
-    Returns the residual of every sweep, and the largest entries of the iterates, those of the past being `scales`.
-    """
+def nothing(theory, window):
+    """The iterates without any coupling: A = 0, Ca = 0, R_D = 1, C_D = 0."""
     x = np.zeros_like(theory.read(window))
     x[0, 0][:, window.I] = np.eye(x.shape[2])
+    return x
+
+
+def iterate(theory, window, x, size, tolerance, max_sweeps, damping=1.0, anderson=0, rounding=0.0):
+    """Sweep from the iterates `x` until none changes by more than `tolerance` of its `size`, a function of the iterates.
+
+    Changes below `rounding` that three sweeps have not made smaller are the last, too. Returns the residual of every sweep, and the last
+    iterates.
+    """
     theory.write(window, x)
     xs, changes, residuals = [], [], []
     while len(residuals) < max_sweeps:
         theory.sweep(window, tolerance)
         swept = theory.read(window)
         change = swept - x
-        largest = np.maximum(scales, np.max(np.abs(swept), axis=(2, 3), keepdims=True))
-        residuals.append(np.max(np.abs(change) / np.where(largest > 0.0, largest, 1.0)))
-        if not residuals[-1] > tolerance:
+        scale = size(swept)
+        weights = 1.0 / np.where(scale > 0.0, scale, 1.0)
+        residuals.append(np.max(np.abs(change) * weights))
+        if not residuals[-1] > tolerance or max(residuals[-4:]) <= rounding and residuals[-1] >= min(residuals[-4:-1], default=np.inf):
             break
         if damping == 1.0 and anderson == 0:
             x = swept
         else:
             xs, changes = [*xs, x][-anderson - 1 :], [*changes, change][-anderson - 1 :]
-            x = mix(xs, changes, 1.0 / np.where(largest > 0.0, largest, 1.0), damping)
+            x = mix(xs, changes, weights, damping)
             theory.write(window, x)
-    return np.array(residuals), largest
+    return np.array(residuals), swept
+
+
+def largest(scales, x):
+    """Largest entry of each iterate, and of its past."""
+    return np.maximum(scales, np.max(np.abs(x), axis=(2, 3), keepdims=True))
 
 
 def solve(problem, window="auto", tolerance=1e-10, max_sweeps=200, damping=1.0, anderson=0, callback=None):
@@ -361,14 +397,15 @@ def solve(problem, window="auto", tolerance=1e-10, max_sweeps=200, damping=1.0, 
         while start < finished:
             stop = min(start + length, problem.rows)
             window_rows = open_window(problem, start, stop)
-            residuals, largest = iterate(theory, window_rows, scales, tolerance, max_sweeps, damping, anderson)
+            guess, size = nothing(theory, window_rows), partial(largest, scales)
+            residuals, found = iterate(theory, window_rows, guess, size, tolerance, max_sweeps, damping, anderson)
             history.append(Sweeps(start, stop - start, residuals))
             if residuals[-1] <= tolerance:
                 test_loss = theory.losses()[0]
                 diverged = ~(test_loss[start:stop] <= problem.divergence_factor * test_loss[0])
                 if np.any(diverged):
                     finished = start + int(np.argmax(diverged))
-                start, scales = stop, largest
+                start, scales = stop, size(found)
                 if callback:
                     callback(min(stop, finished))
                 continue

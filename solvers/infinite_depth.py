@@ -32,8 +32,8 @@ class Limit(NamedTuple):
         Of the states at the layer times 0, 1/8 ... 1.
     moved : ndarray (2, T)
         How far the second extrapolation moves the first, in test and train loss.
-    errors : ndarray (2, T)
-        The largest of that over the last quarter of the rows, as it may change its sign: an estimate from above of the error left.
+    loss_error : ndarray (T,)
+        The largest of that over both and over the last quarter of the rows, as it may change its sign: an estimate from above.
     unsettled : ndarray (T,) of bool
         Rows at which the ratio of the differences is not near 2 at the largest depths either.
     depths : tuple of int
@@ -44,7 +44,7 @@ class Limit(NamedTuple):
 
     order: OrderParameters
     moved: np.ndarray
-    errors: np.ndarray
+    loss_error: np.ndarray
     unsettled: np.ndarray
     depths: tuple
     done: int
@@ -96,7 +96,7 @@ def _empty(problem):
     states, n, rows = SHALLOWEST + 1, problem.rows * problem.outputs, problem.rows
     kernels = [np.zeros((states, n, n)) for _ in range(4)] + [np.zeros((n, n)) for _ in range(6)]
     order = OrderParameters(*kernels, *np.full((2, rows), np.inf))
-    return Limit(order, *np.full((2, 2, rows), np.inf), np.zeros(rows, bool), (), 0, False)
+    return Limit(order, np.full((2, rows), np.inf), np.full(rows, np.inf), np.zeros(rows, bool), (), 0, False)
 
 
 def _extend(limit, marches, stop):
@@ -113,7 +113,7 @@ def _extend(limit, marches, stop):
     first, second = np.diff(losses, axis=0)
     limit.moved[:, times] = np.abs(2.0 * second - first) / 3.0
     for t in range(limit.done, done):
-        limit.errors[:, t] = limit.moved[:, t - t // 4 : t + 1].max(axis=1)
+        limit.loss_error[t] = limit.moved[:, t - t // 4 : t + 1].max()
     allowed = np.maximum(_RATIO / 3.0 * np.abs(second), _NEGLIGIBLE * np.abs(losses[-1]))
     limit.unsettled[times] = (limit.moved[:, times] > allowed).any(axis=0)
     return done

@@ -29,7 +29,7 @@ METHODS = {"causal": ("loss", "samples", "rng", "initial_function")}
 ADAPTS_TO_MEMORY = False
 
 
-def continues(network):
+def continues(network, training):
     """Whether `march` goes on from `start`; it solves those rows again, to the same numbers."""
     return False
 

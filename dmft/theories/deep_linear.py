@@ -15,8 +15,9 @@ from ..data import check_data
 from ..errors import DepthWarning, SolverError
 from ..linear_trajectory import KERNELS, LinearTrajectory
 from ..specification import check_type
-from ..training import GradientDescent, MinibatchSGD, OnlineSGD, check_combination
+from ..training import GradientDescent, GradientFlow, MinibatchSGD, OnlineSGD, check_combination
 from ..trajectory import Status
+from . import linear_flow
 
 #: Methods and their options.
 METHODS = {"causal": (), "fixed-point": ("window", "tolerance", "max_sweeps", "damping", "anderson"), "reference": ()}
@@ -28,15 +29,15 @@ ADAPTS_TO_MEMORY = True
 DIVERGENCE_FACTOR = 1e3
 
 
-def continues(network):
+def continues(network, training):
     """Whether `march` goes on from `start`; if not, it solves those rows again, to the same numbers."""
-    return network.depth != math.inf
+    return network.depth != math.inf and not isinstance(training, GradientFlow)
 
 
 def check_types(data, training):
     """Raise TypeError, naming the argument, for data and training of a kind that this theory does not know."""
     check_data(data)
-    check_type("training", training, (GradientDescent, OnlineSGD, MinibatchSGD))
+    check_type("training", training, (GradientDescent, OnlineSGD, MinibatchSGD, GradientFlow))
 
 
 def check(network, data, training, method="causal", **_):
@@ -44,6 +45,8 @@ def check(network, data, training, method="causal", **_):
     check_types(data, training)
     check_combination(data, training)
     data.spectrum(network.outputs)
+    if isinstance(training, GradientFlow):
+        linear_flow.check(network, method)
     if network.depth == math.inf and method != "causal":
         raise ValueError(f"method must be 'causal' at infinite depth, the limit of marches at finite depths; got {method!r}")
     if network.branch is not None and method == "fixed-point":
@@ -51,7 +54,7 @@ def check(network, data, training, method="causal", **_):
 
 
 def problem(network, data, training):
-    """The `solvers.linear_problem.LinearProblem` of a checked specification of finite depth."""
+    """The `solvers.linear_problem.LinearProblem` of a checked specification of finite depth; of a flow decay and memory are empty."""
     from solvers.linear_problem import LinearProblem
     from solvers.memory_kernel import memory_kernel
 
@@ -60,7 +63,11 @@ def problem(network, data, training):
     infinite = math.isinf(ratios[0])
     richness_squared = 0.0 if infinite and network.parameterization == "ntk" else network.richness**2
     online = isinstance(training, OnlineSGD)
-    decay, memory = memory_kernel(training.learning_rates, training.momentum, training.nesterov, training.weight_decay, training.decoupled)
+    if isinstance(training, GradientFlow):
+        decay, memory = np.zeros(training.rows), np.zeros((0, 0))
+    else:
+        optimizer = training.momentum, training.nesterov, training.weight_decay, training.decoupled
+        decay, memory = memory_kernel(training.learning_rates, *optimizer)
     catapult = max(1.0, 0.0 if infinite else ratios[-1], 1.0 / richness_squared if richness_squared else 0.0)
     return LinearProblem(
         decay=decay,
@@ -98,6 +105,8 @@ def memory_estimate(network, data, training, method, **_):
 
     rows, outputs = training.rows, network.outputs
     layers, modes, residual = network.hidden_states, len(data.spectrum(network.outputs).eigenvalues), network.branch is not None
+    if isinstance(training, GradientFlow):
+        return linear_flow.memory_estimate(layers, modes, outputs, rows, residual)
     matrices = {
         "causal": 6 * layers + 4 * modes + 6 + residual * 10 * (layers - 1),
         "fixed-point": 8 * layers + modes + 14,
@@ -125,6 +134,9 @@ def march(network, data, training, start=None, memory_limit=math.inf):
     from solvers.linear_problem import OrderParameters
 
     stated = problem(network, data, training)
+    if isinstance(training, GradientFlow):
+        yield from linear_flow.march(stated, network, data, training)
+        return
     began = time.perf_counter()
     state, done = None, 0
     if start is not None:
@@ -149,11 +161,11 @@ def _infinitely_deep(network, data, training, memory_limit):
         report = {"elapsed": time.perf_counter() - began, "depths": list(limit.depths)}
         if limit.unsettled.any():
             report["unsettled_from"] = int(limit.unsettled.argmax())
-        yield _trajectory(network, data, training, limit.order, status, limit.done, "causal", {}, report, limit.errors)
+        yield _trajectory(network, data, training, limit.order, status, limit.done, "causal", {}, report, limit.loss_error)
     if "unsettled_from" in report:
         warnings.warn(
             f"errors at finite depth do not fall as 1 / depth up to {depths[-1]} branches, from step {report['unsettled_from']} on: the limit "
-            "of infinite depth is only as accurate as test_loss_error says. A smaller learning_rate or branch_scale is easier",
+            "of infinite depth is only as accurate as loss_error says. A smaller learning_rate or branch_scale is easier",
             DepthWarning,
             stacklevel=5,
         )
@@ -214,12 +226,12 @@ def _clear(order, done):
         getattr(order, name)[..., done:] = 0.0
 
 
-def _trajectory(network, data, training, order, status, finished, method, options, report, errors=(None, None)):
+def _trajectory(network, data, training, order, status, finished, method, options, report, error=None):
     rows = finished if status is Status.INTERRUPTED else training.rows
     n = rows * network.outputs
     kernels = {name: getattr(order, name)[..., :n, :n] for name in KERNELS}
     losses = order.test_loss[:rows], order.train_loss[:rows]
-    errors = [error if error is None else error[:rows] for error in errors]
+    error = error if error is None else error[:rows]
     return LinearTrajectory(
-        network, data, training, status, finished, *losses, kernels, *errors, method=method, options=options, report=report
+        network, data, training, status, finished, *losses, kernels, error, method=method, options=options, report=report
     )

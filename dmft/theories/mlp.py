@@ -33,7 +33,7 @@ METHODS = {
 ADAPTS_TO_MEMORY = True
 
 
-def continues(network):
+def continues(network, training):
     """Whether `march` goes on from `start`; it solves those rows again, to the same numbers."""
     return False
 
