@@ -106,7 +106,7 @@ PROBLEMS = {
     "network": ((2, DATA, RUN), TypeError, "network must be a DeepLinear or DeepLinearResNet or ShallowNet or .*; got int"),
     "data array": ((NET, np.ones((3, 2)), RUN), TypeError, "data must be a GaussianData or StructuredData; got ndarray"),
     "data set": ((NET, PAIR, RUN), TypeError, "data must be .*; got Dataset"),
-    "training": ((NET, DATA, 0.1), TypeError, "training must be a GradientDescent or OnlineSGD or MinibatchSGD; got float"),
+    "training": ((NET, DATA, 0.1), TypeError, "training must be a GradientDescent or OnlineSGD or MinibatchSGD.*; got float"),
     "arguments exchanged": ((DATA, NET, RUN), TypeError, "network must be a DeepLinear or DeepLinearResNet or ShallowNet or .*; got GaussianData"),
     "two passes": ((NET, DATA, SGD(0.1, 5)), ValueError, "sample_ratio must be math.inf or at least .* = 5 .*; got 1.5"),
     "subsets of infinity": ((NET, dmft.GaussianData(), BATCHES(0.1, 5)), ValueError, "sample_ratio must be finite .*; got inf"),
@@ -146,6 +146,11 @@ CALLS = {
     "workers": (lambda **_: dmft.simulate(NET, DATA, RUN, dim=9, workers=0), ValueError, "workers must be .*; got 0"),
     "infinite width": (lambda **_: dmft.simulate(WIDE, DATA, RUN, dim=9), ValueError, "width_ratio must .*; got inf"),
     "infinite depth": (lambda **_: dmft.simulate(RESNET(math.inf), DATA, RUN, dim=9), ValueError, "depth must be finite .*; got inf"),
+    "infinite depth, flow": (
+        lambda **_: dmft.solve(RESNET(math.inf), DATA, dmft.GradientFlow(1.0)),
+        ValueError,
+        "training must not be a GradientFlow at infinite depth",
+    ),
     "infinite depth, method": (
         lambda **_: dmft.solve(RESNET(math.inf), DATA, RUN, "reference"),
         ValueError,

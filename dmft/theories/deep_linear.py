@@ -45,10 +45,12 @@ def check(network, data, training, method="causal", **_):
     check_types(data, training)
     check_combination(data, training)
     data.spectrum(network.outputs)
-    if isinstance(training, GradientFlow):
-        linear_flow.check(network, method)
+    if network.depth == math.inf and isinstance(training, GradientFlow):
+        raise ValueError("training must not be a GradientFlow at infinite depth, the limit of marches in steps: take a large finite depth")
     if network.depth == math.inf and method != "causal":
         raise ValueError(f"method must be 'causal' at infinite depth, the limit of marches at finite depths; got {method!r}")
+    if isinstance(training, GradientFlow):
+        linear_flow.check(network, method)
     if network.branch is not None and method == "fixed-point":
         raise ValueError("method must be 'causal' or 'reference' for a residual network, which 'fixed-point' does not cover")
 
@@ -164,8 +166,8 @@ def _infinitely_deep(network, data, training, memory_limit):
         yield _trajectory(network, data, training, limit.order, status, limit.done, "causal", {}, report, limit.loss_error)
     if "unsettled_from" in report:
         warnings.warn(
-            f"errors at finite depth do not fall as 1 / depth up to {depths[-1]} branches, from step {report['unsettled_from']} on: the limit "
-            "of infinite depth is only as accurate as loss_error says. A smaller learning_rate or branch_scale is easier",
+            f"errors at finite depth do not fall as 1 / depth up to {depths[-1]} branches, from step {report['unsettled_from']} on: the "
+            "limit of infinite depth is only as accurate as loss_error says. A smaller learning_rate or branch_scale is easier",
             DepthWarning,
             stacklevel=5,
         )
