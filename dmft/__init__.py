@@ -54,6 +54,7 @@ _exports = {
     "StorageWarning": "errors",
     "EdgeOfStabilityWarning": "errors",
     "RestartWarning": "errors",
+    "DepthWarning": "errors",
     "ScaleWarning": "errors",
 }
 _modules = ("datasets", "limits", "plot", "figures")

@@ -37,5 +37,9 @@ class RestartWarning(UserWarning):
     """A trajectory that is continued is solved again from its first row, as its file does not hold the state of the march."""
 
 
+class DepthWarning(UserWarning):
+    """The limit of infinite depth is extrapolated from depths that are not large enough for it."""
+
+
 class ScaleWarning(UserWarning):
     """Inputs are not of the size that the network takes, and training on them is useless; see `dmft.Dataset`."""

@@ -46,7 +46,8 @@ class LinearTrajectory(Trajectory):
         Lower triangles of the correlations (Ch, Cg: (L, n, n); Cv, Cu, Cd: (n, n)) and of the responses divided by gamma
         (Rh, Rg) or plain (Rv, Ru, Rd); n = T C, time-major. Read them through `correlation` and `response`.
     loss_error : ndarray (T,), or None
-        Estimate of the error of both losses, of a gradient flow that of its integration; None where the solution is exact.
+        Estimate of the error of both losses, of a gradient flow that of its integration, at infinite depth how far the last extrapolation
+        moves them, at most within the last quarter of the rows; None where the solution is exact.
     """
 
     test_loss: np.ndarray
@@ -70,6 +71,11 @@ class LinearTrajectory(Trajectory):
         kernels = {name: arrays[f"kernels/{name}"] for name in KERNELS}
         losses = {name: arrays.get(name) for name in ("test_loss", "train_loss", "loss_error")}
         return cls(**losses, kernels=kernels, **common)
+
+    @property
+    def layer_times(self):
+        """Share of the branches of a residual network below every hidden state, shape (L,); None for a plain network."""
+        return self.network.layer_times
 
     def correlation(self, name, layer=None):
         """Two-time correlation of a field.
@@ -144,7 +150,9 @@ class LinearTrajectory(Trajectory):
     def summary(self):
         last = min(self.finished, self.rows) - 1
         losses = ((name, getattr(self, f"{name}_loss")) for name in ("test", "train"))
+        error = [] if self.loss_error is None else [f"losses are within {self.loss_error[: last + 1].max():.1g} of the limit"]
         return [
             "    ".join(f"{name} loss  {loss[0]:.6g} -> {loss[last]:.6g}" for name, loss in losses),
+            *error,
             f"kernels    correlations and responses of {', '.join(CORRELATIONS)}    {self.nbytes / 2**20:.1f} MiB",
         ]

@@ -18,8 +18,8 @@ class _DerivedRichness(float):
 class LinearNetwork:
     """What deep linear networks share: the checks of their output scale, and what the theory asks of any of them."""
 
-    #: beta, what the branches of a residual network are multiplied with; None: a plain network.
-    branch = None
+    #: beta, what the branches of a residual network are multiplied with, and the shares of them below each state; None: a plain network.
+    branch = layer_times = None
 
     def _check_scale(self):
         """Check outputs, parameterization and richness, given width ratios that are checked already."""

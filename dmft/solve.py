@@ -111,6 +111,8 @@ def solve(network, data=None, training=None, method=None, *, progress=True, out=
 
     Warns
     -----
+    DepthWarning
+        If the limit of infinite depth is not reached by the depths that are solved.
     ScaleWarning
         If the result is useless because inputs are not of the size that the network takes; see `Dataset`.
 
@@ -249,8 +251,9 @@ def solve(network, data=None, training=None, method=None, *, progress=True, out=
 def resume(path, *, steps=None, time=None, learning_rate=None, activation=None, progress=True, memory_limit=None):
     """Continue a stored trajectory to more steps, or a longer time, in its file; the result equals one longer solve.
 
-    A `DeepLinear` or `DeepLinearResNet` goes on from the rows in the file. Of the other networks, and of
-    a gradient flow, it does not hold the state of the march: their rows are solved again, to the same numbers, and a `RestartWarning` says so at the start.
+    A `DeepLinear` or `DeepLinearResNet` goes on from the rows in the file, unless it is infinitely deep or trained by gradient flow. Of
+    other networks it does not hold the state of the march: their rows are solved again, to the same numbers, and a `RestartWarning` says
+    so at the start.
 
     Parameters
     ----------
@@ -300,8 +303,9 @@ def resume(path, *, steps=None, time=None, learning_rate=None, activation=None, 
             blocks = [dataclasses.replace(before, training=training, status=Status.COMPLETED)]
         else:
             blocks = march(network, before.data, training, memory_limit, start=before, **before.options)
-            if isinstance(training, GradientFlow) or not theory_of(network).CONTINUES:
+            if isinstance(training, GradientFlow):
                 file.forget()
+            if not theory_of(network).continues(network, training):
                 warnings.warn(
                     f"{path} holds the results of its {before.finished} rows, not the state of the march: they are solved again, to the "
                     "same numbers, before new ones",
@@ -329,7 +333,7 @@ def _checked_end(before, steps, time):
     name, given, other = ("time", time, steps) if flow else ("steps", steps, time)
     if given is None or other is not None:
         raise ValueError(f"{name}, and nothing else, must say how far to continue the {type(before.training).__name__} of the file")
-    done = before.times[before.finished - 1]
+    done = before.times[max(before.finished - 1, 0)]
     if flow:
         return checks.number("time", time, f"a number from {done:g} on", lambda v: v >= done)
     return checks.integer("steps", steps, max(done, 1))

@@ -27,8 +27,12 @@ from .recording import recorded, whole_systems
 #: Methods and their options.
 METHODS = {"causal": ("loss", "samples", "rng", "initial_function")}
 ADAPTS_TO_MEMORY = False
-#: Whether `march` goes on from `start`; if not, it solves those rows again, to the same numbers.
-CONTINUES = False
+
+
+def continues(network, training):
+    """Whether `march` goes on from `start`; it solves those rows again, to the same numbers."""
+    return False
+
 
 #: Sampled neurons per layer by default, and the independent systems among which they are divided, as only their spread is an honest error.
 SAMPLES = 2**15

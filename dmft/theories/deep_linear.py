@@ -1,16 +1,18 @@
 """Deep linear networks at proportional width, data and dimension: from the specification to the arrays of the solvers.
 
-Source: arXiv 2502.02531; docs/theory/deep_linear.md, sections 0-3. D0 = D: all ratios are per input dimension.
+Source: arXiv 2502.02531; docs/theory/deep_linear.md, sections 0-4. D0 = D: all ratios are per input dimension.
 """
 
 import math
 import time
+import warnings
+from dataclasses import replace
 
 import numpy as np
 
 from .. import checks
 from ..data import check_data
-from ..errors import SolverError
+from ..errors import DepthWarning, SolverError
 from ..linear_trajectory import KERNELS, LinearTrajectory
 from ..specification import check_type
 from ..training import GradientDescent, GradientFlow, MinibatchSGD, OnlineSGD, check_combination
@@ -20,13 +22,16 @@ from . import linear_flow
 #: Methods and their options.
 METHODS = {"causal": (), "fixed-point": ("window", "tolerance", "max_sweeps", "damping", "anderson"), "reference": ()}
 #: Whether `march` takes a memory limit, to choose how to go about.
-ADAPTS_TO_MEMORY = False
-#: Whether `march` goes on from `start`; if not, it solves those rows again, to the same numbers.
-CONTINUES = True
+ADAPTS_TO_MEMORY = True
 
 #: Marching stops where the test loss exceeds this multiple of the initial one; rich catapults that come back stay below
 #: (docs/theory/deep_linear.md, section 7).
 DIVERGENCE_FACTOR = 1e3
+
+
+def continues(network, training):
+    """Whether `march` goes on from `start`; if not, it solves those rows again, to the same numbers."""
+    return network.depth != math.inf and not isinstance(training, GradientFlow)
 
 
 def check_types(data, training):
@@ -40,14 +45,16 @@ def check(network, data, training, method="causal", **_):
     check_types(data, training)
     check_combination(data, training)
     data.spectrum(network.outputs)
+    if network.depth == math.inf and isinstance(training, GradientFlow):
+        raise ValueError("training must not be a GradientFlow at infinite depth, the limit of marches in steps: take a large finite depth")
+    if network.depth == math.inf and method != "causal":
+        raise ValueError(f"method must be 'causal' at infinite depth, the limit of marches at finite depths; got {method!r}")
     if isinstance(training, GradientFlow):
         linear_flow.check(method)
-    if network.depth == math.inf:
-        raise ValueError("depth must be finite; got inf")
 
 
 def problem(network, data, training):
-    """The `solvers.linear_problem.LinearProblem` of a checked specification; of a flow decay and memory are empty."""
+    """The `solvers.linear_problem.LinearProblem` of a checked specification of finite depth; of a flow decay and memory are empty."""
     from solvers.linear_problem import LinearProblem
     from solvers.memory_kernel import memory_kernel
 
@@ -87,8 +94,13 @@ def memory_estimate(network, data, training, method, **_):
     With n = T C rows, L layers and M input modes, in doubles: 2 T^2 for the optimizer's memory kernel, and 6 L + 4 M + 6 matrices
     for the causal march, each of n^2 and the 300 C n of the low-rank form of long histories (from T = 640 on);
     (8 L + M + 14) n^2 for the fixed point; (6 L + 8 M + 20) n^2 for the reference. A residual network takes 10 (L - 1) matrices more
-    for the march, 16 (L - 1) for the fixed point, and 4 L^2 more for the reference.
+    for the march, 16 (L - 1) for the fixed point, and 4 L^2 more for the reference. Infinite depth takes marches at the least three
+    depths, and 42 n^2 for their limit; greater ones are used where memory allows.
     """
+    if network.depth == math.inf:
+        from solvers.infinite_depth import DEPTHS
+
+        return _memory_of_limit(network, data, training, DEPTHS[:3])
     from solvers.low_rank_history import low_rank_size
 
     rows, outputs = training.rows, network.outputs
@@ -104,8 +116,20 @@ def memory_estimate(network, data, training, method, **_):
     return 8 * (matrices * ((rows * outputs) ** 2 + extra) + 2 * rows**2)
 
 
-def march(network, data, training, start=None):
+def _memory_of_limit(network, data, training, depths):
+    """Bytes that marches at these depths and the limit that they are extrapolated to take together."""
+    marches = (memory_estimate(replace(network, depth=depth), data, training, "causal") for depth in depths)
+    return sum(marches) + 8 * (4 * network.hidden_states + 6) * (training.rows * network.outputs) ** 2
+
+
+def march(network, data, training, start=None, memory_limit=math.inf):
     """Iterate over the trajectory, solved in blocks of rows; `start` is a trajectory with fewer steps to continue, or None."""
+    if network.depth == math.inf:
+        done = 0 if start is None else start.finished
+        for trajectory in _infinitely_deep(network, data, training, memory_limit):
+            if trajectory.finished > done:
+                yield trajectory
+        return
     from solvers import causal_linear
     from solvers.linear_problem import OrderParameters
 
@@ -122,6 +146,29 @@ def march(network, data, training, start=None):
         status = Status.DIVERGED if diverged else Status.COMPLETED if done == stated.rows else Status.INTERRUPTED
         order = causal_linear.order_parameters(stated, state)
         yield _trajectory(network, data, training, order, status, done, "causal", {}, {"elapsed": time.perf_counter() - began})
+
+
+def _infinitely_deep(network, data, training, memory_limit):
+    """The same at infinite depth, from the first row."""
+    from solvers import infinite_depth
+
+    began = time.perf_counter()
+    depths = infinite_depth.DEPTHS
+    if _memory_of_limit(network, data, training, depths[-3:]) > memory_limit:
+        depths = depths[:3]
+    for limit in infinite_depth.march(lambda depth: problem(replace(network, depth=depth), data, training), depths):
+        status = Status.DIVERGED if limit.diverged else Status.COMPLETED if limit.done == training.rows else Status.INTERRUPTED
+        report = {"elapsed": time.perf_counter() - began, "depths": list(limit.depths)}
+        if limit.unsettled.any():
+            report["unsettled_from"] = int(limit.unsettled.argmax())
+        yield _trajectory(network, data, training, limit.order, status, limit.done, "causal", {}, report, limit.loss_error)
+    if "unsettled_from" in report:
+        warnings.warn(
+            f"errors at finite depth do not fall as 1 / depth up to {depths[-1]} branches, from step {report['unsettled_from']} on: the "
+            "limit of infinite depth is only as accurate as loss_error says. A smaller learning_rate or branch_scale is easier",
+            DepthWarning,
+            stacklevel=5,
+        )
 
 
 def whole(network, data, training, method, bar, **options):
@@ -179,9 +226,12 @@ def _clear(order, done):
         getattr(order, name)[..., done:] = 0.0
 
 
-def _trajectory(network, data, training, order, status, finished, method, options, report):
+def _trajectory(network, data, training, order, status, finished, method, options, report, error=None):
     rows = finished if status is Status.INTERRUPTED else training.rows
     n = rows * network.outputs
     kernels = {name: getattr(order, name)[..., :n, :n] for name in KERNELS}
     losses = order.test_loss[:rows], order.train_loss[:rows]
-    return LinearTrajectory(network, data, training, status, finished, *losses, kernels, method=method, options=options, report=report)
+    error = error if error is None else error[:rows]
+    return LinearTrajectory(
+        network, data, training, status, finished, *losses, kernels, error, method=method, options=options, report=report
+    )

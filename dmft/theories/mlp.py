@@ -31,8 +31,12 @@ METHODS = {
 }
 #: Whether `march` takes a memory limit, to choose how to go about.
 ADAPTS_TO_MEMORY = True
-#: Whether `march` goes on from `start`; if not, it solves those rows again, to the same numbers.
-CONTINUES = False
+
+
+def continues(network, training):
+    """Whether `march` goes on from `start`; it solves those rows again, to the same numbers."""
+    return False
+
 LOSSES = ("mse", "logistic")
 TRACKED = (None, "kernels", "test kernels")
 #: Smallest error for which samples are searched: it takes some 10^12 of them.

@@ -28,8 +28,12 @@ from .recording import recorded, whole_systems
 METHODS = {"causal": ("loss", "width", "samples", "rng", "initial_function", "track")}
 #: Whether `march` takes a memory limit, to choose how to go about.
 ADAPTS_TO_MEMORY = False
-#: Whether `march` goes on from `start`; if not, it solves those rows again, to the same numbers.
-CONTINUES = False
+
+
+def continues(network, training):
+    """Whether `march` goes on from `start`; it solves those rows again, to the same numbers."""
+    return False
+
 TRACKED = (None, "kernels")
 
 #: Particles by default, and the independent systems among which they are divided, as only their spread is an honest error.
