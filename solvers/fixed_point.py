@@ -164,7 +164,7 @@ class DataBlock:
         self.K[window.I, window.J] = K
         write_symmetric(self.Cn, window, Cn)
         for update, matrix in ((self.solve_responses, self.Rd), (self.solve_correlations, self.Cd)):
-            for _ in range(INNER_UPDATES):
+            for _ in range(INNER_UPDATES if self.inverse_alpha else 1):
                 known = matrix[window.I, window.J].copy()
                 update(window)
                 if np.max(np.abs(matrix[window.I, window.J] - known)) <= tolerance * np.max(np.abs(known)):
