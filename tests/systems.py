@@ -164,6 +164,7 @@ def infinite_network(network, data, training, kick=None):
     the dimension of their space, hidden matrices W^l by sqrt(N_{l+1}), X by sqrt(P); then, with r_l = nu_{l+1} / nu_l,
         g^L = w,  g^l = r_l W^{lT} g^{l+1},  v = w* - nu_1/(gamma nu_L) W^{0T} g^1,  Delta = X v + noise,  u = X^T Delta,
         h^1 = W^0 u,  h^{l+1} = W^l h^l,     G_{W^l} = gamma sum_c g^{l+1}_c h^{lT}_c  (h^0 = u),    G_w = gamma h^L.
+    The states of a residual network share one space; its W^l, l >= 1, stand with beta, and h^l and g^{l+1} are added to what they give.
     A random subset of a fraction p of the samples replaces Delta by Delta / p on it: Delta plus a fresh vector of squared length
     (1/p - 1) |Delta|^2.
 
@@ -180,16 +181,19 @@ def infinite_network(network, data, training, kick=None):
     direction : ndarray (n,)
         Of the kick, scaled as the field that answers.
     """
-    spectrum, rows, C, L = data.spectrum(network.outputs), training.steps + 1, network.outputs, network.depth
+    spectrum, rows, C, L = data.spectrum(network.outputs), training.steps + 1, network.outputs, network.hidden_states
     gamma, ratios = network.richness, network.width_ratios
     online, subset = isinstance(training, dmft.OnlineSGD), getattr(training, "batch_fraction", 1.0)
     samples_per_dim = training.batch_ratio if online else data.sample_ratio
     steps = [1.0 if math.isinf(ratios[0]) else after / before for before, after in zip(ratios, ratios[1:])]
     total_step = math.prod(steps)
 
-    capacity = 3 * (rows + 1) * C * len(spectrum.fractions)
+    residual = network.branch is not None
+    scales = [1.0] + (L - 1) * [network.branch if residual else 1.0]
+
+    capacity = 3 * (rows + 1) * C * len(spectrum.fractions) * (L if residual else 1)
     inputs, samples = Space(capacity, spectrum.fractions), Space(capacity)
-    hidden = [Space(capacity) for _ in range(L)]
+    hidden = L * [Space(capacity)] if residual else [Space(capacity) for _ in range(L)]
     root = np.sqrt(np.resize(spectrum.eigenvalues, capacity))
     target = np.zeros((C, capacity))
     target_roots = np.concatenate([_root(power) for power in spectrum.target], axis=1).reshape(C, -1, C)
@@ -223,7 +227,7 @@ def infinite_network(network, data, training, kick=None):
         g = [kicked(w, "g", L)]
         for l in reversed(range(L)):
             factor = steps[l - 1] if l else 1 / (gamma * total_step)
-            below = factor * (d * initial[l].backward(g[0]) + g[0] @ learned[l])
+            below = factor * scales[l] * (d * initial[l].backward(g[0]) + g[0] @ learned[l]) + (g[0] if residual and l else 0.0)
             g.insert(0, kicked(below, "g", l) if l else below)
         v = kicked(target - g[0], "v")
         if math.isinf(samples_per_dim):
@@ -239,13 +243,14 @@ def infinite_network(network, data, training, kick=None):
         losses.append((np.sum((root * v) ** 2), train))
         h = [kicked(u, "u")]
         for l in range(L):
-            h.append(kicked(d * initial[l].forward(h[l]) + h[l] @ learned[l].T, "h", l + 1))
+            above = scales[l] * (d * initial[l].forward(h[l]) + h[l] @ learned[l].T) + (h[l] if residual and l else 0.0)
+            h.append(kicked(above, "h", l + 1))
         for name, value in {"h": h[1:], "g": g[1:], "v": root * v, "u": h[0], "delta": delta}.items():
             fields[name].append(value)
         if t < training.steps:
             rate = training.learning_rates[t]
             for l in range(L):
-                gradient = gamma * g[l + 1].T @ h[l]
+                gradient = gamma * scales[l] * g[l + 1].T @ h[l]
                 learned[l], buffers[l] = optimizer_step(learned[l], buffers[l], gradient, rate, training)
             w, w_buffer = optimizer_step(w, w_buffer, gamma * h[L], rate, training)
             d, d_buffer = optimizer_step(d, d_buffer, 0.0, rate, training)

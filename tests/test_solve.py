@@ -31,7 +31,7 @@ def assert_losses(trajectory, test, train, tolerance=1e-12):
 
 
 def layers(network, name):
-    return range(1, network.depth + 1) if name in ("h", "g") else (None,)
+    return range(1, network.hidden_states + 1) if name in ("h", "g") else (None,)
 
 
 # ---- exact limits
@@ -109,6 +109,13 @@ NETWORKS = {
         dmft.DeepLinear(3, (2.0, 1.0, 0.5), 0.8, outputs=2),
         PARTLY_EMPTY,
         BATCHES(0.01, 20, 0.5, momentum=0.5, nesterov=True, weight_decay=0.1, decoupled=True),
+    ),
+    "residual": (dmft.DeepLinearResNet(4, 0.5, 1.5), dmft.GaussianData(1.5, 0.3), GD(0.02, 20)),
+    "residual, online": (dmft.DeepLinearResNet(2, 2.0, branch_scale=0.5, depth_exponent=0), POPULATION, SGD(0.03, 20, momentum=0.5)),
+    "residual, all together": (
+        dmft.DeepLinearResNet(2, 2.0, 0.8, 1.2, outputs=2),
+        PARTLY_EMPTY,
+        BATCHES(0.003, 8, 0.5, momentum=0.5, nesterov=True, weight_decay=0.1, decoupled=True),
     ),
 }
 
