@@ -198,9 +198,13 @@ def coordinate_check(
 
 
 @app.command()
-def resume(file: RunFile, steps: Annotated[int, _option("Total number of steps to reach.")]):
-    """Continue a stored trajectory to more steps, in its file."""
-    _show_trajectory(dmft.resume(file, steps=steps), file)
+def resume(
+    file: RunFile,
+    steps: Annotated[int | None, _option("Total number of steps to reach.")] = None,
+    time: Annotated[float | None, _option("Time to reach, of a gradient flow.")] = None,
+):
+    """Continue a stored trajectory to more steps, or a longer time, in its file."""
+    _show_trajectory(dmft.resume(file, steps=steps, time=time), file)
 
 
 @app.command()
@@ -427,10 +431,10 @@ def _show_losses(trajectory=None, ensemble=None, verdict=None):
         columns["amplitude z"] = verdict.zscores
     times = (trajectory or ensemble).times
     rows = [
-        [str(times[t]), *(_cell(heading, values[..., t]) for heading, values in columns.items())]
+        [f"{times[t]:.6g}", *(_cell(heading, values[..., t]) for heading, values in columns.items())]
         for t in selection(len(times), _ROWS_SHOWN)
     ]
-    terminal.show(terminal.console(), ["step", *columns], rows, right=True)
+    terminal.show(terminal.console(), ["step" if times.dtype.kind == "i" else "time", *columns], rows, right=True)
 
 
 def _cell(heading, values):

@@ -147,7 +147,7 @@ class Ensemble(Tabular, Result, ABC):
     def _loss_line(self, name, label):
         mean = self.mean(name)
         error = f" +- {self.standard_error(name)[-1]:.2g}" if self.seeds > 1 and np.isfinite(mean[-1]) else ""
-        return f"  {label} {mean[0]:.4g} at t = 0, {mean[-1]:.4g}{error} at t = {self.times[-1]}"
+        return f"  {label} {mean[0]:.4g} at t = 0, {mean[-1]:.4g}{error} at t = {self.times[-1]:.7g}"
 
     def _last_lines(self, loss):
         diverged = int((~np.isfinite(loss[:, -1])).sum())

@@ -45,7 +45,7 @@ def simulate(network, data=None, training=None, *, seeds=8, rng=0, progress=True
     network : DeepLinear, DeepLinearResNet, ShallowNet, DeepNet, MLP or Problem
         A `Problem` holds data and training too, and its `loss` where one is stated.
     data : GaussianData or StructuredData for deep linear networks, Dataset for the others
-    training : GradientDescent, OnlineSGD or MinibatchSGD
+    training : GradientDescent, OnlineSGD, MinibatchSGD, or GradientFlow for a DeepLinear or DeepLinearResNet
     seeds : int
         Number of networks, each with its own weights and data.
     rng : int, numpy.random.SeedSequence or numpy.random.Generator
@@ -165,8 +165,8 @@ def simulate(network, data=None, training=None, *, seeds=8, rng=0, progress=True
         return plan.collect(results, rng=rng, elapsed=time.perf_counter() - start)
 
     try:
-        with tqdm(total=seeds * training.steps, desc=f"simulate {plan.size}", unit="step", disable=not progress) as bar:
-            for result in _trained(plan.train, streams, workers, training.steps, bar.update):
+        with tqdm(total=seeds * (training.rows - 1), desc=f"simulate {plan.size}", unit="step", disable=not progress) as bar:
+            for result in _trained(plan.train, streams, workers, training.rows - 1, bar.update):
                 results.append(result)
     except KeyboardInterrupt:
         kept = "; they are the result of this exception" if results else ""

@@ -12,6 +12,7 @@ from .errors import Interrupted, RestartWarning
 from .interruption import deferred
 from .problem import checked_theory, stated, theory_of
 from .specification import check_type
+from .training import GradientFlow
 from .trajectory import Status
 
 
@@ -75,7 +76,7 @@ def solve(network, data=None, training=None, method=None, *, progress=True, out=
     network : DeepLinear, DeepLinearResNet, ShallowNet, DeepNet, MLP or Problem
         A `Problem` holds data, training, method and options too; method and options that are given beside it replace its own.
     data : GaussianData or StructuredData for deep linear networks, Dataset for the others
-    training : GradientDescent, OnlineSGD or MinibatchSGD
+    training : GradientDescent, OnlineSGD, MinibatchSGD, or GradientFlow for a DeepLinear or DeepLinearResNet
     method : {"causal", "fixed-point", "reference", "ntk", "gradient-independence", "perturbative"}, default "causal"
         "causal": one exact sweep over time, the only one for a ShallowNet or a DeepNet. "fixed-point": the independent second method,
         sweeps iterated to consistency. "reference": the readable numpy twin of the march, of deep linear networks. The other three are the
@@ -247,11 +248,12 @@ def solve(network, data=None, training=None, method=None, *, progress=True, out=
     return trajectory
 
 
-def resume(path, *, steps, learning_rate=None, activation=None, progress=True, memory_limit=None):
-    """Continue a stored trajectory to more steps, in its file; the result equals one longer solve.
+def resume(path, *, steps=None, time=None, learning_rate=None, activation=None, progress=True, memory_limit=None):
+    """Continue a stored trajectory to more steps, or a longer time, in its file; the result equals one longer solve.
 
-    A `DeepLinear` or `DeepLinearResNet` goes on from the rows in the file, unless it is infinitely deep. Of other networks it does not hold
-    the state of the march: their rows are solved again, to the same numbers, and a `RestartWarning` says so at the start.
+    A `DeepLinear` or `DeepLinearResNet` goes on from the rows in the file, unless it is infinitely deep or trained by gradient flow. Of
+    other networks it does not hold the state of the march: their rows are solved again, to the same numbers, and a `RestartWarning` says
+    so at the start.
 
     Parameters
     ----------
@@ -259,6 +261,8 @@ def resume(path, *, steps, learning_rate=None, activation=None, progress=True, m
         File written by `solve(..., out=...)` or `Trajectory.save`; it is replaced by the longer trajectory.
     steps : int
         Total number of steps, at least as many as the file has finished.
+    time : float
+        Of a `GradientFlow`, in place of `steps`.
     learning_rate : float, array_like of shape (steps,) or callable, optional
         Needed where the stored one is a schedule; it must agree with the stored one on the steps already done.
     activation : Activation, optional
@@ -284,7 +288,7 @@ def resume(path, *, steps, learning_rate=None, activation=None, progress=True, m
     checks.flag("progress", progress)
     with _live_file(path) as file:
         before = file.read()
-        steps = checks.integer("steps", steps, max(before.finished - 1, 1))
+        end = _checked_end(before, steps, time)
         if before.method != "causal":
             raise ValueError(
                 f"path must hold a trajectory of method 'causal', which can be continued; {path} was solved by {before.method!r}"
@@ -294,11 +298,13 @@ def resume(path, *, steps, learning_rate=None, activation=None, progress=True, m
                 f"path must hold a trajectory that can go on; {path} diverged at step {before.diverged_at}. {before.status.remedy}"
             )
         network = before.network if activation is None else _supplied(before.network, activation)
-        training = _longer(before.training, steps, before.finished - 1, learning_rate)
-        if before.finished == training.rows:
+        training = _longer(before, end, learning_rate)
+        if np.array_equal(before.times[: before.finished], training.times):
             blocks = [dataclasses.replace(before, training=training, status=Status.COMPLETED)]
         else:
             blocks = march(network, before.data, training, memory_limit, start=before, **before.options)
+            if isinstance(training, GradientFlow):
+                file.forget()
             if not theory_of(network).continues(network, training):
                 warnings.warn(
                     f"{path} holds the results of its {before.finished} rows, not the state of the march: they are solved again, to the "
@@ -321,7 +327,24 @@ def _supplied(network, activation):
     return dataclasses.replace(network, activation=activation)
 
 
-def _longer(training, steps, done, learning_rate):
+def _checked_end(before, steps, time):
+    """The steps or the time to continue a trajectory to."""
+    flow = isinstance(before.training, GradientFlow)
+    name, given, other = ("time", time, steps) if flow else ("steps", steps, time)
+    if given is None or other is not None:
+        raise ValueError(f"{name}, and nothing else, must say how far to continue the {type(before.training).__name__} of the file")
+    done = before.times[max(before.finished - 1, 0)]
+    if flow:
+        return checks.number("time", time, f"a number from {done:g} on", lambda v: v >= done)
+    return checks.integer("steps", steps, max(done, 1))
+
+
+def _longer(before, end, learning_rate):
+    training, steps, done = before.training, end, before.finished - 1
+    if isinstance(training, GradientFlow):
+        if learning_rate is not None:
+            raise ValueError("learning_rate must be left out: a GradientFlow has none")
+        return dataclasses.replace(training, time=end)
     if learning_rate is None:
         learning_rate = training.learning_rate
         if np.ndim(learning_rate) == 1 and steps != training.steps:

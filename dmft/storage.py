@@ -128,6 +128,10 @@ class LiveFile:
         self._rows = trajectory.finished if sealed else 0
         return trajectory
 
+    def forget(self):
+        """Let the next write replace all rows that are there."""
+        self._rows = 0
+
     def write(self, trajectory):
         """Write all rows not written yet, and how the solve ended."""
         attributes = content.trajectory_attributes(trajectory)

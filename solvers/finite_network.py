@@ -81,19 +81,23 @@ class LowRankLayers:
 
     def update(self, factors, rate):
         """Step with gradients G_{W^l} = left^T right; `factors` lists (left, right) of shapes (C, N_{l+1}) and (C, N_l)."""
-        outputs = len(factors[0][0])
-        if self.count + outputs > self.rank:
-            self._flush()
-        new = slice(self.count, self.count + outputs)
+        if self.count + len(factors[0][0]) > self.rank:
+            self.flush()
+        self.step(self.weight_coordinates, self.buffer_coordinates, self.added(factors), rate)
+
+    def added(self, factors):
+        """Coordinates of the gradients of these `factors`, which join the basis; there must be room for them."""
+        new = slice(self.count, self.count + len(factors[0][0]))
         for layer, (left, right) in enumerate(factors):
             self.left[layer][new] = left
             self.right[layer][new] = right
         gradient = np.zeros(2 + self.rank)
         gradient[2 + new.start : 2 + new.stop] = 1
-        self.step(self.weight_coordinates, self.buffer_coordinates, gradient, rate)
         self.count = new.stop
+        return gradient
 
-    def _flush(self):
+    def flush(self):
+        """Add the factors to the matrices."""
         if self.keeps_buffer and self.buffers is None:
             self.buffers = [np.zeros_like(m) for m in self.matrices]
         n, w, m = self.count, self.weight_coordinates, self.buffer_coordinates
@@ -200,20 +204,13 @@ def march(matrices, readout, richness, target, eigenvalues, data_gradient, optim
     test, train : float
         Losses before each step and after the last, steps + 1 pairs; fewer in a run that diverges, which ends with a pair of infinities.
     """
-    dim, depth, width = target.shape[1], len(matrices), readout.shape[1]
-    scales = np.array([m.shape[1] for m in matrices]) ** -0.5
-    skips = np.zeros(depth, bool)
-    if branch is not None:
-        scales[1:], skips[1:] = branch * scales[1:], True
     layers = LowRankLayers(matrices, optimizer, rank)
+    passes = Passes(layers, richness, target, branch)
     readout_buffer = np.zeros_like(readout)
     limit = np.inf
     for step in range(len(rates) + 1):
-        g = [readout]
-        for layer in reversed(range(depth)):
-            g.insert(0, _onward(skips[layer], g[0], scales[layer] * layers.backward(layer, g[0])))
-        v = target - dim / (richness * width) * g[0]
-        test = np.sum(eigenvalues * v**2) / dim
+        g, v = passes.backward(readout)
+        test = np.sum(eigenvalues * v**2) / target.shape[1]
         if step == 0:
             limit = divergence_factor * test
         if not test <= limit:
@@ -223,11 +220,35 @@ def march(matrices, readout, richness, target, eigenvalues, data_gradient, optim
         yield test, train
         if step == len(rates):
             return
-        h = [u]
-        for layer in range(depth):
-            h.append(_onward(skips[layer], h[layer], scales[layer] * layers.forward(layer, h[layer])))
-        layers.update([(g[l + 1], richness * scales[l] * h[l]) for l in range(depth)], rates[step])
-        optimizer_step(readout, readout_buffer, richness * h[depth], rates[step], **optimizer)
+        factors, gradient = passes.gradients(g, u)
+        layers.update(factors, rates[step])
+        optimizer_step(readout, readout_buffer, gradient, rates[step], **optimizer)
+
+
+class Passes:
+    """Backward and forward pass through `LowRankLayers` with their present weights; other parameters as in `march`."""
+
+    def __init__(self, layers, richness, target, branch=None):
+        self.layers, self.richness, self.target = layers, richness, target
+        self.scales = np.array([m.shape[1] for m in layers.matrices]) ** -0.5
+        self.skips = np.zeros(len(self.scales), bool)
+        if branch is not None:
+            self.scales[1:], self.skips[1:] = branch * self.scales[1:], True
+
+    def backward(self, readout):
+        """g^0 ... g^L, and the error v of the map."""
+        g = [readout]
+        for layer in reversed(range(len(self.scales))):
+            g.insert(0, _onward(self.skips[layer], g[0], self.scales[layer] * self.layers.backward(layer, g[0])))
+        return g, self.target - self.target.shape[1] / (self.richness * readout.shape[1]) * g[0]
+
+    def gradients(self, g, u):
+        """Factors of the gradients of the hidden weights, for `LowRankLayers.update`, and the gradient of the readout."""
+        h, factors = u, []
+        for layer, scale in enumerate(self.scales):
+            factors.append((g[layer + 1], self.richness * scale * h))
+            h = _onward(self.skips[layer], h, scale * self.layers.forward(layer, h))
+        return factors, self.richness * h
 
 
 def _onward(skip, state, branch):

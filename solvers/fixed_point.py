@@ -164,7 +164,7 @@ class DataBlock:
         self.K[window.I, window.J] = K
         write_symmetric(self.Cn, window, Cn)
         for update, matrix in ((self.solve_responses, self.Rd), (self.solve_correlations, self.Cd)):
-            for _ in range(INNER_UPDATES):
+            for _ in range(INNER_UPDATES if self.inverse_alpha else 1):
                 known = matrix[window.I, window.J].copy()
                 update(window)
                 if np.max(np.abs(matrix[window.I, window.J] - known)) <= tolerance * np.max(np.abs(known)):
@@ -240,7 +240,8 @@ def subset_noise(Cd, Rd, excess, C):
 class Theory:
     """The coupled blocks of a `LinearProblem`, n = T C, and the sweep through them (section 3).
 
-    The iterates are what a sweep starts from: R_D, C_D, and the response and correlation of h that each layer takes from below.
+    A residual network has two more blocks between neighboring layers: `ups` and `downs`, all below and all above (section 4).
+    The iterates are what a sweep starts from: R_D, C_D, and the response and correlation of h that each block takes from below.
     """
 
     def __init__(self, problem):
@@ -248,9 +249,16 @@ class Theory:
         self.problem = problem
         self.matrices = np.zeros((8, L, n, n))
         self.layers = [TwoField(problem.coupling, self.matrices[:, l]) for l in range(L)]
+        self.between = np.zeros((2, 8, 0 if problem.branch is None else L - 1, n, n))
+        self.ups, self.downs = ([TwoField(problem.coupling, part[:, l]) for l in range(part.shape[1])] for part in self.between)
         self.data = DataBlock(problem)
         self.below = [(self.data.Ru, self.data.Cu)] + [(layer.Rh, layer.Ch) for layer in self.layers[:-1]]
-        self.iterates = [(self.data.Rd, self.data.Cd)] + self.below
+        self.iterates = [(self.data.Rd, self.data.Cd)] + self.below + [(block.Rh, block.Ch) for block in self.ups]
+
+    @property
+    def everything(self):
+        """All arrays of matrices."""
+        return self.matrices, self.between, self.data.matrices, self.data.S
 
     def read(self, window):
         """Rows [I, J] of the iterates."""
@@ -266,34 +274,59 @@ class Theory:
 
     def erase(self, window):
         """Forget an attempt that failed: overflows also spoil the zeros above the diagonal, which later windows would read."""
-        for matrices in (self.matrices, self.data.matrices, self.data.S):
+        for matrices in self.everything:
             matrices[..., window.I, :] = 0.0
             matrices[..., window.I] = 0.0
 
     def take(self, other, n):
         """Begin with the first n rows of a smaller one."""
-        for new, old in ((self.matrices, other.matrices), (self.data.matrices, other.data.matrices), (self.data.S, other.data.S)):
+        for new, old in zip(self.everything, other.everything):
             new[..., :n, :n] = old[..., :n, :n]
 
     def climb(self, window, l):
-        """A^1 = -dd o Q / (gamma nu_L) + gamma kappa o C_u, A^{l+1} = dd o Rh^l + gamma kappa o Ch^l, Ca^{l+1} = dd o Ch^l."""
+        """A^1 = -dd o Q / (gamma nu_L) + gamma kappa o C_u, A^{l+1} = dd o Rh^l + gamma kappa o Ch^l, Ca^{l+1} = dd o Ch^l.
+
+        Residual: beta^2 times the latter is what the block `down` of layer l + 1 takes, and with R and C of `up` the layer.
+        """
         R, C = (matrix[window.I, window.J] for matrix in self.below[l])
         weight = 1.0 if l > 0 else -self.problem.initial_variance
-        self.layers[l].from_below(window, weight * window.dd * R + window.kappa * C, window.dd * C)
+        A, Ca = weight * window.dd * R + window.kappa * C, window.dd * C
+        if self.ups and l > 0:
+            up, beta = self.ups[l - 1], self.problem.branch
+            A, Ca = beta**2 * A, beta**2 * Ca
+            self.downs[l - 1].from_below(window, A, Ca)
+            A, Ca = A + up.Rh[window.I, window.J], Ca + up.Ch[window.I, window.J]
+        for block in (self.layers[l], *self.ups[l : l + 1]):
+            block.from_below(window, A, Ca)
 
     def sweep(self, window, tolerance):
         """Down the layers, through the data, up the layers."""
-        problem, layers, dd, kappa = self.problem, self.layers, window.dd, window.kappa
         B, Cb = window.readout_kappa, window.readout_dd
-        for layer, r in zip(layers[::-1], [*problem.width_steps[::-1], problem.first_over_last]):
-            layer.from_above(window, B, Cb)
-            layer.solve_g(window)
-            Rg, Cg = layer.Rg[window.I, window.J], layer.Cg[window.I, window.J]
-            B, Cb = r * (dd * Rg + kappa * Cg), r * dd * Cg
-        self.data.solve(window, B, problem.initial_variance * Cb, tolerance)
-        for l, layer in enumerate(layers):
+        for l in reversed(range(len(self.layers))):
+            B, Cb = self.descend(window, l, B, Cb)
+        self.data.solve(window, B, self.problem.initial_variance * Cb, tolerance)
+        for l, layer in enumerate(self.layers):
             self.climb(window, l)
-            layer.solve_h(window)
+            for block in (layer, *self.ups[l : l + 1], *self.downs[l - 1 : l]):
+                block.solve_h(window)
+
+    def descend(self, window, l, B, Cb):
+        """Solve for g^l, and return the B and Cb of the layer below, or K and C_n; the mirror image of `climb`."""
+        layer, problem = self.layers[l], self.problem
+        layer.from_above(window, B, Cb)
+        layer.solve_g(window)
+        Rg, Cg = layer.Rg[window.I, window.J], layer.Cg[window.I, window.J]
+        r = problem.width_steps[l - 1] if l > 0 else problem.first_over_last
+        below, cov = r * (window.dd * Rg + window.kappa * Cg), r * window.dd * Cg
+        if not self.ups or l == 0:
+            return below, cov
+        up, down = self.ups[l - 1], self.downs[l - 1]
+        below, cov = problem.branch**2 * below, problem.branch**2 * cov
+        up.from_above(window, below, cov)
+        down.from_above(window, B, Cb)
+        up.solve_g(window)
+        down.solve_g(window)
+        return below + down.Rg[window.I, window.J], cov + down.Cg[window.I, window.J]
 
     def losses(self):
         """Test and train loss; the equal-time block of C_D is train / p for random subsets of a fraction p of the samples."""

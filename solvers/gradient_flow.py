@@ -31,7 +31,7 @@ LEAST_LOSS = 1e-6
 MOST_PARTS = 64
 #: Of the largest entry of all times: smaller entries of iterates settle relative to this, as rounding is.
 LEAST_ENTRY = 1e-2
-SWEEP_TOLERANCE = 1e-9
+SWEEP_TOLERANCE = 1e-8
 #: Sweeps that do not settle any more are taken for settled at this.
 ROUNDING = 1e-5
 MAX_SWEEPS = 60

@@ -13,7 +13,7 @@ from solvers.memory_kernel import memory_kernel
 def problem(
     rows=30, widths=(1.0, 1.0), rate=0.05, richness=1.0, samples=2.0, noise=0.09, overlap=((1.0,),), noise_overlap=None,
     eigenvalues=(1.0,), fractions=(1.0,), power=None, online=False, fraction_per_batch=1.0, coupling=None, initial_variance=None,
-    **optimizer,
+    branch=None, **optimizer,
 ):  # fmt: skip
     widths, overlap = np.array(widths), np.array(overlap)
     decay, memory = memory_kernel(np.full(rows - 1, rate), **optimizer)
@@ -33,6 +33,7 @@ def problem(
         online=online,
         batch_excess=1.0 / fraction_per_batch - 1.0,
         divergence_factor=1e3,
+        branch=branch,
     )
 
 
@@ -66,6 +67,8 @@ CASES = {
     "weight decay": dict(weight_decay=0.2),
     "decoupled decay, momentum, online": dict(weight_decay=0.2, decoupled=True, momentum=0.5, rate=0.03, online=True),
     "two outputs": OVERLAP,
+    "residual": dict(widths=(1.0,) * 4, branch=0.6, rate=0.03),
+    "residual, all together": dict(widths=(1.0,) * 3, branch=0.9, rate=0.01, momentum=0.5, weight_decay=0.1, **TWO_LEVELS, **OVERLAP),
     "all together": dict(widths=(2.0, 1.0, 0.5), rate=0.01, momentum=0.5, weight_decay=0.1, samples=0.8, **TWO_LEVELS, **OVERLAP),
 }
 

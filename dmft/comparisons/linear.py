@@ -18,6 +18,7 @@ from ..interruption import keeping
 from ..result import Result
 from ..simulate import simulate
 from ..solve import solve
+from ..training import GradientFlow
 from ..trajectory import Status
 from .judgement import Judgement
 from .rows import Row, decisive_times, divergence, judged, fit_weights, loss_scale, row
@@ -156,6 +157,8 @@ class Verdict(Judgement):
             text = f"the theory diverges at step {theory.argmax()}" if theory.any() else "the theory does not diverge"
             text += f", {networks[:, -1].sum()} of {len(networks)} networks do"
             return text + (f" from step {networks.any(axis=0).argmax()}" if networks.any() else "")
+        if isinstance(self.ensembles[0].training, GradientFlow):
+            return "a gradient flow has no edge of stability"
         if self.near_edge:
             return f"NEAR THE EDGE: the theory is unstable at {EDGE_FACTOR:g} times the learning rate, finite networks approach it slowly"
         return f"the theory is stable at {EDGE_FACTOR:g} times the learning rate"
@@ -190,8 +193,10 @@ def near_edge(network, data, training):
     Finite networks follow the theory closely below about 0.4 of the learning rate at which the training loss first rises
     (docs/theory/deep_linear.md, sections 7 and 9). Unstable means diverged, or ending with a training loss above its initial value or
     above 1.4 times the one at the stated rate: past the edge deep networks may sharpen, jump, and settle at a higher loss. The test
-    loss may rise by overfitting alone.
+    loss may rise by overfitting alone. A flow has no edge.
     """
+    if isinstance(training, GradientFlow):
+        return False
     steps = min(training.steps, EDGE_STEPS)
     rates = training.learning_rates[:steps]
     runs = (replace(training, learning_rate=factor * rates, steps=steps) for factor in (1.0, EDGE_FACTOR))
@@ -218,6 +223,7 @@ def _checked_dims(dims, ensembles):
 
 def _rows(theory, ensembles, name, weights):
     """`Row`s of one loss."""
+    times = ensembles[0].times
     losses, label = [getattr(e, name) for e in ensembles], name.replace("_", " ")
     networks_finite = np.all([np.isfinite(n).all(axis=0) for n in losses], axis=0)
     finite = np.flatnonzero(np.isfinite(theory) & networks_finite)
@@ -226,7 +232,7 @@ def _rows(theory, ensembles, name, weights):
         size = max(abs(losses[0][:, t].mean()) / scale, ROUNDING)
         samples = [(n[:, t] - theory[t]) / scale for n in losses]
         spreads = [s.std(ddof=1) / size for s in samples]
-        yield row(f"{label}, t = {t}", samples, weights, fluctuation=spreads, size=size, decides=t == finite[-1])
+        yield row(f"{label}, t = {times[t]:.6g}", samples, weights, fluctuation=spreads, size=size, decides=t == finite[-1])
     change = theory[finite] - theory[finite[:1]]
     if change @ change > ROUNDING * (theory[finite] @ theory[finite]):
         residuals, square = [n[:, finite] - theory[finite] for n in losses], change @ change

@@ -15,7 +15,7 @@ from ..trajectory import Trajectory
 from . import evolution
 from .heat_maps import colour_scales, two_time_map
 from .style import BY_NAME, MARKERS, STYLE, TEST, TRAIN, axis, several_axes
-from .ticks import log_axis
+from .ticks import log_axis, time_axis
 
 _FAINT_SEEDS = 16
 _LIMIT = {"color": "0.3", "linestyle": (0, (4, 2)), "linewidth": 0.8, "label": "differs beyond"}
@@ -77,7 +77,7 @@ def loss(trajectory=None, ensemble=None, ax=None, which=None):
                 ax.plot(trajectory.times, _positive(theory), color=BY_NAME[name], label=f"{name}, theory", zorder=3)
                 _draw_error(ax, trajectory, name, theory)
         log_axis(ax)
-        ax.set_xlabel("gradient step $t$")
+        time_axis(ax, (trajectory or ensemble).training)
         ax.set_ylabel("loss")
         ax.margins(x=0.02)
         ax.legend(loc="lower left", bbox_to_anchor=(0.0, 1.0), ncols=len(which), borderaxespad=0.2)
@@ -221,7 +221,7 @@ def zscores(verdict, ax=None):
             limit = max(row.critical for row in deciding)
             ax.plot([0, 1, np.nan, 0, 1], [-limit, -limit, np.nan, limit, limit], transform=ax.get_yaxis_transform(), **_LIMIT)
             ax.set_ylim(*(side * max(1.15 * limit, *np.abs(ax.get_ylim())) for side in (-1, 1)))
-        ax.set_xlabel("gradient step $t$")
+        time_axis(ax, verdict.ensembles[0].training)
         ax.set_ylabel("(networks − theory) / s.e.")
         ax.legend(loc="lower left", bbox_to_anchor=(0.0, 1.0), ncols=3, borderaxespad=0.2)
     return ax

@@ -7,6 +7,7 @@ from matplotlib.colors import LogNorm, Normalize, SymLogNorm
 from matplotlib.ticker import MaxNLocator
 
 from ..curves import selection
+from .ticks import log_axis
 
 #: Values below it, relative to the largest, are rounding where their sign is concerned.
 _ROUNDING = 1e-9
@@ -60,20 +61,26 @@ def _positive(values, peak, decades):
 
 
 def two_time_map(ax, values, times, title, scale, networks=None):
-    """One map with the time s along x and t along y, and its colour bar.
+    """One map with the time s along x and t along y, and its colour bar; real times, of a gradient flow, on logarithmic axes.
 
     `networks` are times and values, shape (K,) and (K, K): circles of the same colours.
     """
-    half = (times[1] - times[0]) / 2
-    start, end = times[0] - half, times[-1] + half
-    image = ax.imshow(scale.shown(values), extent=(start, end, start, end), cmap=scale.colours, norm=scale.norm)
+    if times.dtype.kind == "f":
+        image = ax.pcolormesh(times[1:], times[1:], scale.shown(values[1:, 1:]), cmap=scale.colours, norm=scale.norm, rasterized=True)
+        for which in "xy":
+            log_axis(ax, which)
+        ax.set_aspect("equal")
+    else:
+        half = (times[1] - times[0]) / 2
+        start, end = times[0] - half, times[-1] + half
+        image = ax.imshow(scale.shown(values), extent=(start, end, start, end), cmap=scale.colours, norm=scale.norm)
+        for axis in (ax.xaxis, ax.yaxis):
+            axis.set_major_locator(MaxNLocator(4, integer=True))
     if networks is not None:
         chosen = selection(len(networks[0]), _MARKS)
         s, t = np.meshgrid(networks[0][chosen], networks[0][chosen])
         marks = dict(s=14, linewidth=0.5, edgecolor="white", clip_on=False, zorder=3)
         ax.scatter(s, t, c=scale.shown(networks[1][np.ix_(chosen, chosen)]), cmap=scale.colours, norm=scale.norm, **marks)
-    for axis in (ax.xaxis, ax.yaxis):
-        axis.set_major_locator(MaxNLocator(4, integer=True))
     ax.spines[:].set_visible(True)
     ax.set(xlabel="$s$", ylabel="$t$", title=title)
     colour_bar(ax, image, scale.extend)

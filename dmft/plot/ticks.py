@@ -3,6 +3,8 @@
 import numpy as np
 from matplotlib.ticker import Formatter, Locator, LogFormatterSciNotation, LogLocator, MaxNLocator, NullFormatter
 
+from ..training import GradientFlow
+
 #: Over so many decades powers of ten are ticks enough.
 _DECADES = 2.0
 _DIGITS = ((1,), (1, 3), (1, 2, 5), (1, 2, 3, 4, 6, 8))
@@ -13,6 +15,14 @@ def log_axis(ax, which="y"):
     """Make the axis "x" or "y" of `ax` logarithmic, with ticks as `LogTicks` has them."""
     getattr(ax, f"set_{which}scale")("log")
     getattr(ax, f"{which}axis").set(major_locator=LogTicks(), major_formatter=_Labels(), minor_formatter=NullFormatter())
+
+
+def time_axis(ax, training):
+    """Make the axis "x" of `ax` that of the times of a training, logarithmic for a gradient flow; 0 is then out of sight."""
+    flow = isinstance(training, GradientFlow)
+    if flow:
+        log_axis(ax, "x")
+    ax.set_xlabel("time $t$" if flow else "gradient step $t$")
 
 
 class LogTicks(Locator):

@@ -8,24 +8,28 @@ from functools import partial
 
 import numpy as np
 
-from solvers import finite_network
+from solvers import finite_flow, finite_network
 
 from .. import checks
 from ..data import Dataset, check_data
 from ..ensemble import LinearEnsemble
 from ..specification import check_type
-from ..training import GradientDescent, MinibatchSGD, OnlineSGD, check_combination
+from ..training import GradientDescent, GradientFlow, MinibatchSGD, OnlineSGD, check_combination
 from .plan import Plan, check_memory
 
 OPTIONS = ("dim", "inputs")
 FLUSH_RANK = 32
 MOMENTUM_FLUSH_RANK = 128
+#: Of a flow, whose steps take three gradients each.
+FLOW_FLUSH_RANK = 96
+#: Explicit steps of a flow.
+MOST_STEPS = 100_000
 
 
 def plan(network, data, training, seeds, workers, dim=None, inputs=None):
     """The `Plan` of checked arguments, as in `dmft.simulate`."""
     check_data(data)
-    check_type("training", training, (GradientDescent, OnlineSGD, MinibatchSGD))
+    check_type("training", training, (GradientDescent, OnlineSGD, MinibatchSGD, GradientFlow))
     check_combination(data, training)
     if inputs is not None:
         dim = _checked_inputs(inputs, network, dim)
@@ -35,6 +39,8 @@ def plan(network, data, training, seeds, workers, dim=None, inputs=None):
     remedy = "a smaller dim (cost grows as dim**2, the standard error falls as 1/sqrt(seeds * dim))"
     check_memory(f"dim = {dim}", *_numbers(network, training, dim, widths, samples, inputs), seeds, workers, remedy)
     population = _Gaussian(data.spectrum(network.outputs), dim) if inputs is None else _Empirical(inputs)
+    if isinstance(training, GradientFlow):
+        _check_time(network, training, population.eigenvalues, samples)
 
     def collect(losses, **provenance):
         return LinearEnsemble(
@@ -51,6 +57,18 @@ def plan(network, data, training, seeds, workers, dim=None, inputs=None):
         )
 
     return Plan(f"D = {dim}", partial(_train, network, training, population, widths, samples), collect)
+
+
+def _check_time(network, training, eigenvalues, samples):
+    """Raise ValueError where explicit steps that are stable for the largest curvature of the initial network are too many."""
+    spread = 0.0 if samples is None else np.sqrt(np.sum(eigenvalues) / samples)
+    kernel = (len(network.width_ratios) + 1) * (1 + (network.branch or 0.0) ** 2) ** network.depth
+    reach = MOST_STEPS * finite_flow.STABILITY_LIMIT / (kernel * (np.sqrt(eigenvalues.max()) + spread) ** 2)
+    if training.time > reach:
+        raise ValueError(
+            f"time must be at most about {reach:.0e} to simulate networks on these data, whose explicit steps are {MOST_STEPS} at most; "
+            f"got {training.time:g}. The theory takes any time"
+        )
 
 
 def _checked_inputs(inputs, network, dim):
@@ -101,9 +119,9 @@ def _sample_size(data, training, dim):
 def _numbers(network, training, dim, widths, samples, inputs):
     """Those of `check_memory`: weights and samples, of fresh Gaussian ones what is seen of them; and losses."""
     sizes = (dim, *widths)
-    weights = sum(a * b for a, b in zip(sizes, sizes[1:])) * (2 if training.momentum else 1)
+    weights = sum(a * b for a, b in zip(sizes, sizes[1:])) * (2 if getattr(training, "momentum", 0.0) else 1)
     per_sample = 4 * network.outputs if isinstance(training, OnlineSGD) and inputs is None else dim
-    return weights + (samples or 0) * per_sample, 2 * (training.rows)
+    return weights + (samples or 0) * per_sample, 2 * training.rows
 
 
 class _Gaussian:
@@ -184,34 +202,40 @@ def _root(covariance):
 
 
 def _train(network, training, population, widths, samples, stream, advance=lambda steps: None):
-    """Test and training losses of one network, shape (steps + 1,) each."""
+    """Test and training losses of one network, shape (T,) each."""
     rng = np.random.default_rng(stream)
     dim = len(population.eigenvalues)
     sizes = (dim, *widths)
     matrices = [rng.standard_normal((n, m)) for m, n in zip(sizes, sizes[1:])]
     readout = rng.standard_normal((network.outputs, widths[-1]))
     target = population.target(rng)
-    run = finite_network.march(
-        matrices,
-        readout,
-        network.richness,
-        target,
-        population.eigenvalues,
-        _data_gradient(training, population, samples, rng),
-        {name: getattr(training, name) for name in ("momentum", "nesterov", "weight_decay", "decoupled")},
-        training.learning_rates,
-        rank=_rank(training, network.outputs, max(sizes)),
-        divergence_factor=1e3 * max(1.0, network.width_ratios[-1], network.richness**-2),
-        branch=network.branch,
-    )
+    problem = network.richness, target, population.eigenvalues, _data_gradient(training, population, samples, rng)
     losses = np.full((2, training.rows), np.inf)
     with np.errstate(over="ignore", invalid="ignore"):
-        for t, pair in enumerate(run):
+        for t, pair in enumerate(_run(network, training, matrices, readout, problem)):
             losses[:, t] = pair
             if t > 0:
                 advance(1)
-    advance(training.steps - t)
+    advance(training.rows - 1 - t)
     return losses
+
+
+def _run(network, training, matrices, readout, problem):
+    """Iterator over the losses of one network with these weights, with the arguments of `finite_network.march` that follow them."""
+    outputs = network.outputs
+    if isinstance(training, GradientFlow):
+        rank = max(FLOW_FLUSH_RANK, 8 * outputs)
+        return finite_flow.integrate(matrices, readout, *problem, training.weight_decay, training.times, rank, branch=network.branch)
+    return finite_network.march(
+        matrices,
+        readout,
+        *problem,
+        {name: getattr(training, name) for name in ("momentum", "nesterov", "weight_decay", "decoupled")},
+        training.learning_rates,
+        rank=_rank(training, outputs, max(max(matrix.shape) for matrix in matrices)),
+        divergence_factor=1e3 * max(1.0, network.width_ratios[-1], network.richness**-2),
+        branch=network.branch,
+    )
 
 
 def _rank(training, outputs, size):
@@ -228,7 +252,7 @@ def _data_gradient(training, population, samples, rng):
     if samples is None:
         return partial(finite_network.population_gradient, eigenvalues=population.eigenvalues, noise_power=population.noise_power)
     x, noise = population.samples(rng, samples)
-    if isinstance(training, GradientDescent):
+    if isinstance(training, (GradientDescent, GradientFlow)):
         return partial(finite_network.sample_gradient, x=x, noise=noise)
     batch = round(training.batch_fraction * samples)
     return lambda v: finite_network.sample_gradient(v, x, noise, kept=rng.choice(samples, batch, replace=False))

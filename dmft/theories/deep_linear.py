@@ -50,9 +50,7 @@ def check(network, data, training, method="causal", **_):
     if network.depth == math.inf and method != "causal":
         raise ValueError(f"method must be 'causal' at infinite depth, the limit of marches at finite depths; got {method!r}")
     if isinstance(training, GradientFlow):
-        linear_flow.check(network, method)
-    if network.branch is not None and method == "fixed-point":
-        raise ValueError("method must be 'causal' or 'reference' for a residual network, which 'fixed-point' does not cover")
+        linear_flow.check(method)
 
 
 def problem(network, data, training):
@@ -96,8 +94,8 @@ def memory_estimate(network, data, training, method, **_):
     With n = T C rows, L layers and M input modes, in doubles: 2 T^2 for the optimizer's memory kernel, and 6 L + 4 M + 6 matrices
     for the causal march, each of n^2 and the 300 C n of the low-rank form of long histories (from T = 640 on);
     (8 L + M + 14) n^2 for the fixed point; (6 L + 8 M + 20) n^2 for the reference. A residual network takes 10 (L - 1) matrices more
-    for the march, and 4 L^2 more for the reference. Infinite depth takes marches at the least three depths, and 42 n^2 for their limit;
-    greater ones are used where memory allows.
+    for the march, 16 (L - 1) for the fixed point, and 4 L^2 more for the reference. Infinite depth takes marches at the least three
+    depths, and 42 n^2 for their limit; greater ones are used where memory allows.
     """
     if network.depth == math.inf:
         from solvers.infinite_depth import DEPTHS
@@ -111,7 +109,7 @@ def memory_estimate(network, data, training, method, **_):
         return linear_flow.memory_estimate(layers, modes, outputs, rows, residual)
     matrices = {
         "causal": 6 * layers + 4 * modes + 6 + residual * 10 * (layers - 1),
-        "fixed-point": 8 * layers + modes + 14,
+        "fixed-point": 8 * layers + modes + 14 + residual * 16 * (layers - 1),
         "reference": 6 * layers + 8 * modes + 20 + residual * 4 * layers**2,
     }[method]
     extra = low_rank_size(rows, outputs) if method == "causal" else 0
@@ -137,7 +135,7 @@ def march(network, data, training, start=None, memory_limit=math.inf):
 
     stated = problem(network, data, training)
     if isinstance(training, GradientFlow):
-        yield from linear_flow.march(stated, network, data, training)
+        yield from linear_flow.march(stated, network, data, training, start)
         return
     began = time.perf_counter()
     state, done = None, 0

@@ -12,10 +12,8 @@ from ..trajectory import Status
 ROWS_PER_TIME = 4
 
 
-def check(network, method):
-    """Raise ValueError, naming the argument, unless a flow of the network is solved by this method."""
-    if network.branch is not None:
-        raise ValueError("training must not be a GradientFlow for a residual network")
+def check(method):
+    """Raise ValueError, naming the argument, unless a flow is solved by this method."""
     if method != "causal":
         raise ValueError(f"method must be 'causal' for a GradientFlow, which is solved by fixed points, step by step; got {method!r}")
 
@@ -29,14 +27,20 @@ def memory_estimate(layers, modes, outputs, rows, residual):
     return int(8 * 1.25 * n**2 * (8 * layers * (1 + 2 * residual) + modes + 18))
 
 
-def march(stated, network, data, training):
-    """Iterate over the trajectory of a `solvers.linear_problem.LinearProblem`, from output time to output time."""
+def march(stated, network, data, training, start=None):
+    """Iterate over the trajectory of a `solvers.linear_problem.LinearProblem`, from output time to output time.
+
+    The times of `start`, a trajectory of a shorter flow, are solved again and not shown.
+    """
     from solvers import gradient_flow
 
     began, times = time.perf_counter(), training.times
+    known = 0.0 if start is None else start.times[start.finished - 1]
     try:
         for flow in gradient_flow.march(stated, times, training.weight_decay):
             finished = len(flow.loss_error)
+            if times[finished - 1] < known:
+                continue
             status = Status.COMPLETED if finished == len(times) else Status.INTERRUPTED
             report = {"elapsed": time.perf_counter() - began, "rows": flow.rows, "sweeps": flow.sweeps}
             report["loss_error"] = float(np.max(flow.loss_error))
