@@ -14,7 +14,7 @@ import numpy as np
 from . import causal_linear
 from .linear_problem import OrderParameters
 
-#: Numbers of branches, in threes of which the first is the smallest that is used for a row. The least has every layer time that is reported.
+#: Numbers of branches; three neighbours serve a row. The least has every layer time that is reported.
 DEPTHS = 8, 16, 32, 64
 SHALLOWEST = DEPTHS[0]
 #: Of the depths d, 2 d and 4 d in the value that is free of the first two powers of 1 / d.

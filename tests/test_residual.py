@@ -45,16 +45,16 @@ def test_vanishing_branches_leave_one_hidden_layer():
     np.testing.assert_allclose(np.log2(np.divide(distances[:-1], distances[1:])), 2.0, atol=0.01)
 
 
-# ---- finite networks
+# ---- finite networks; their bias grows with depth and falls as 1/D: 4% at 16 branches of 0.4 and D = 128
 
 OVERLAP = np.array([[1.0, 0.6], [0.6, 1.0]])
 CASES = {
     "4 branches": (RESNET(4, branch_scale=1.0), DATA, GD(0.015, 40), 160, 48),
-    "8 branches": (RESNET(8, branch_scale=1.0), DATA, GD(0.015, 40), 160, 36),
-    "16 branches": (RESNET(16, branch_scale=1.0), DATA, GD(0.015, 40), 160, 24),
+    "8 branches": (RESNET(8, branch_scale=1.0), DATA, GD(0.015, 40), 160, 32),
+    "16 branches": (RESNET(16, branch_scale=1.0), DATA, GD(0.015, 40), 160, 60),
     "4 constant branches": (RESNET(4, branch_scale=0.4, depth_exponent=0), DATA, GD(0.008, 40), 160, 48),
-    "8 constant branches": (RESNET(8, branch_scale=0.4, depth_exponent=0), DATA, GD(0.008, 40), 160, 36),
-    "16 constant branches": (RESNET(16, branch_scale=0.4, depth_exponent=0), DATA, GD(0.006, 40), 160, 24),
+    "8 constant branches": (RESNET(8, branch_scale=0.4, depth_exponent=0), DATA, GD(0.008, 40), 160, 32),
+    "16 constant branches": (RESNET(16, branch_scale=0.4, depth_exponent=0), DATA, GD(0.006, 40), 200, 60),
     "two outputs, momentum, decay": (
         RESNET(3, 1.0, 0.8, outputs=2),
         dmft.StructuredData([2.0, 0.5], [OVERLAP, np.diag([0.3, 1.5])], [1 / 3, 2 / 3], sample_ratio=1.5, label_noise=0.3),
@@ -77,7 +77,7 @@ def zscores(trajectory, networks):
     return np.array(found)
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", [pytest.param(name, marks=pytest.mark.slow if name.startswith("16") else ()) for name in CASES])
 def test_finite_networks_agree(name):
     *problem, dim, seeds = CASES[name]
     networks = dmft.simulate(*problem, dim=dim, seeds=seeds, rng=list(CASES).index(name), progress=False)
@@ -198,6 +198,6 @@ def test_greater_depths_are_left_where_memory_is_short():
 def test_deep_networks_agree_with_infinite_depth(limit):
     """At 64 branches the theory is within 0.2% of the limit, below the standard error."""
     network = RESNET(64, branch_scale=0.7)
-    networks = dmft.simulate(network, *SETTING, dim=128, seeds=24, rng=5, progress=False)
+    networks = dmft.simulate(network, *SETTING, dim=128, seeds=16, rng=5, progress=False)
     assert zscores(solve(network, *SETTING), networks).max() < 4
     assert zscores(limit, networks).max() < 4
