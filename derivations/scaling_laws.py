@@ -1,6 +1,6 @@
 """How the loss of deep linear networks falls with time on power-law data: exponents from the balance of layers.
 
-The argument of docs/theory/deep_linear.md, section 6. Each of its steps is a power law in the time t, so that exponents obey linear
+The argument of docs/theory/deep_linear.md, section 6.1. Each of its steps is a power law in the time t, so that exponents obey linear
 equations, which are solved here. Lazy and rich training differ in one number, how many layers of weights grow together.
 """
 

@@ -247,8 +247,11 @@ def reproduce(
     require_folder("out", out, create=True)
     for known, draw in drawings.items():
         _say(f"{known}: takes about {_duration(figures.cpu_seconds(known))} of CPU time")
-        draw().savefig(out / f"{known}.png")
+        figure = draw()
+        figure.savefig(out / f"{known}.png")
         _say(f"written: {out / known}.png")
+        if hasattr(figure, "verdict"):
+            _say(figure.verdict)
 
 
 def _duration(seconds):

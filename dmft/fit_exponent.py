@@ -95,10 +95,11 @@ def fit_exponent(trajectory, window, quantity="test_loss"):
 
     Notes
     -----
-    The error is no standard error. The slope of a loss that still drifts is not the exponent of late times, whatever its scatter; see the
-    head of `dmft.fit_exponent`'s module. `dmft.scaling_exponents` derives exponents for power-law data.
+    The error is no standard error: the slope of a loss that still drifts is not the exponent of late times, whatever its scatter. It is
+    the larger of half the range of the local exponents and the distance to where their drift leads, joined with the standard error over
+    seeds. `dmft.scaling_exponents` derives exponents for power-law data.
 
-    Source: docs/theory/deep_linear.md, section 6.
+    Source: docs/theory/deep_linear.md, section 6.1.
 
     Examples
     --------

@@ -34,7 +34,7 @@ def scaling_exponents(depth=None, source=None, capacity=None):
 
     Notes
     -----
-    Source: docs/theory/deep_linear.md, section 6; arXiv 2409.17858 for networks with one hidden layer.
+    Source: docs/theory/deep_linear.md, section 6.1; arXiv 2409.17858 for networks with one hidden layer.
 
     Examples
     --------

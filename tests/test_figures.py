@@ -16,6 +16,11 @@ SMALL = {
     "bordelon-kernels": dict(steps=10),
     "bordelon-learning-rate-transfer": dict(steps=5, points=4),
     "bordelon-fixed-point": dict(steps=60, fractions=(0.2, 0.9), depths=(1, 3), richnesses=(1.0,)),
+    "bordelon-residual-networks": dict(depths=(1, 3), dim=40, seeds=2, steps=6),
+    "bordelon-depth-transfer": dict(depths=(1, 3), steps=4, points=4),
+    "bordelon-power-law": dict(widths=(8, 16), samples=(20, 40), dim=60, seeds=2, time=5.0, steps=100, window=(0.5, 4.0)),
+    "bordelon-power-law-transfer": dict(widths=(16, 64), steps=5, points=4),
+    "bordelon-scaling-exponents": dict(depths=(1, 2), sources=(0.5,), window=(20.0, 200.0), dim=10**6),
     "kernel-evolution-loss": dict(richnesses=(1.0,), depth=2, width=32, seeds=2, samples=4, steps=3, particles=64),
     "kernel-evolution-richness": dict(richnesses=(0.3, 1.0), depth=2, width=32, seeds=2, samples=4, steps=3, particles=64),
     "kernel-evolution-approximations": dict(depth=2, width=32, seeds=2, samples=4, steps=3, particles=64),
@@ -32,6 +37,8 @@ SMALL = {
 
 #: These are there at once, and show no progress.
 INSTANT = {"golikov-phase-diagram", "golikov-fig1-left", "hajjar-polytope"}
+#: Figures with a verdict, a line of numbers.
+STATING = {f"bordelon-{name}" for name in ("residual-networks", "depth-transfer", "power-law", "power-law-transfer", "scaling-exponents")}
 
 
 def draw(name):
@@ -69,6 +76,9 @@ def test_figure_draws_and_names_its_parts(name, monkeypatch):
     figure = draw(name)
     assert all(ax.get_xlabel() for ax in figure.axes if ax.lines and ax.get_subplotspec().is_last_row())
     plt.close(figure)
+    verdict = getattr(figure, "verdict", None)
+    assert (verdict is not None) == (name in STATING)
+    assert verdict is None or (re.search(r"\d", verdict) and "\n" not in verdict and "nan" not in verdict)
     assert figures.cpu_seconds(name) > 0 and (name in INSTANT) == (Bar.last is None)
     if name not in INSTANT:
         assert Bar.last.done == Bar.last.total - 1 == len(set(Bar.last.names)) - 1
@@ -81,6 +91,17 @@ def test_single_window_fails_near_the_edge_and_only_there():
     plt.close(figure)
     assert np.isfinite(sweeps[0]).all()
     assert np.isnan(sweeps[1]).all()
+
+
+def test_fitted_exponents_are_drawn_beside_the_derived_ones():
+    """Lazy and rich points of both depths near what is derived, in the middle panel as dashed lines."""
+    figure = draw("bordelon-scaling-exponents")
+    local, fits = figure.axes[1:]
+    dashed = [line.get_ydata()[0] for line in local.lines if line.get_linestyle() == "--"]
+    assert sorted(set(np.round(dashed, 3))) == [0.5, 0.667, 0.75]
+    points = [container.lines[0].get_ydata()[0] for container in fits.containers]
+    assert np.allclose(points, [0.5, 2 / 3, 0.5, 3 / 4], atol=0.03)
+    plt.close(figure)
 
 
 def test_training_curves_show_all_scalings_and_their_theory():

@@ -1,7 +1,8 @@
 """Figures of the papers, each drawn from nothing but the package: one module per paper, one function per figure.
 
 A figure function takes no required argument, shows its progress if it takes more than a moment, and returns a `matplotlib.figure.Figure`;
-the first line of its docstring says what it shows, and the decorator `dmft.figures.stages.takes` how long that takes.
+the first line of its docstring says what it shows, the decorator `dmft.figures.stages.takes` how long that takes, and the attribute
+`verdict` of the figure, where it has one, what its numbers show.
 ``dmft reproduce`` lists and draws them.
 """
 
@@ -15,6 +16,11 @@ FIGURES = {
     "bordelon-kernels": ("bordelon_pehlevan_2025", "kernels"),
     "bordelon-learning-rate-transfer": ("bordelon_pehlevan_2025", "learning_rate_transfer"),
     "bordelon-fixed-point": ("bordelon_pehlevan_2025", "fixed_point_convergence"),
+    "bordelon-residual-networks": ("bordelon_pehlevan_2025", "residual_networks"),
+    "bordelon-depth-transfer": ("bordelon_pehlevan_2025", "depth_transfer"),
+    "bordelon-power-law": ("bordelon_pehlevan_2025", "power_law"),
+    "bordelon-power-law-transfer": ("bordelon_pehlevan_2025", "power_law_transfer"),
+    "bordelon-scaling-exponents": ("bordelon_pehlevan_2025", "scaling_exponents"),
     "kernel-evolution-loss": ("bordelon_pehlevan_2022", "loss_and_kernels"),
     "kernel-evolution-richness": ("bordelon_pehlevan_2022", "richness"),
     "kernel-evolution-approximations": ("bordelon_pehlevan_2022", "approximations"),

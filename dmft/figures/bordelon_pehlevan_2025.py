@@ -4,6 +4,7 @@ import math
 
 import matplotlib.pyplot as plt
 import numpy as np
+import sympy
 from matplotlib.colors import BoundaryNorm
 from matplotlib.lines import Line2D
 from matplotlib.ticker import NullFormatter
@@ -12,9 +13,11 @@ import dmft
 
 from .. import plot
 from ..plot.ticks import log_axis
-from .stages import stages, takes
+from .stages import stages, stating, takes
 
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7")
+#: Richness at which kernels stay at the times that are shown.
+_LAZY = 1e-6
 
 
 @takes(4)
@@ -34,8 +37,7 @@ def loss_curves(dim=300, seeds=24, steps=80, progress=True):
             for ax, name in zip(axes, ("test_loss", "train_loss")):
                 ax.plot(theory.times, getattr(theory, name), color=colour, label=label)
                 if networks is not None:
-                    mean, error = networks.mean(name)[shown], networks.standard_error(name)[shown]
-                    ax.errorbar(shown, mean, error, fmt="o", color=colour, markerfacecolor="white", markeredgewidth=0.8, elinewidth=0.8)
+                    _circles(ax, shown, networks, colour, name)
         for ax, name in zip(axes, ("test loss", "train loss")):
             ax.set(xlabel="gradient step $t$", ylabel=name)
             log_axis(ax)
@@ -141,3 +143,253 @@ def _sweeps(net, data, run):
     except dmft.SolverError:
         return np.nan
     return len(single.report["residuals"][0][2])
+
+
+@takes(18)
+def residual_networks(depths=(2, 8, 32), dim=200, seeds=16, steps=120, progress=True):
+    """Test loss of residual networks of several depths, with branches scaled by depth^-1/2 or not, and its limit of infinite depth."""
+    data, run = dmft.GaussianData(sample_ratio=2.0, label_noise=0.2), dmft.GradientDescent(0.008, steps)
+    shown = np.unique(np.linspace(0, steps, 12).round().astype(int))
+    deviations, gaps = [], []
+    with plt.style.context(plot.STYLE), stages(2 * len(depths) + 1, progress) as begin:
+        figure, axes = plt.subplots(1, 2, figsize=(6.4, 2.8))
+        for ax, exponent, scale in zip(axes, (0.5, 0.0), (1.0, 0.2)):
+            limit = None
+            if exponent:
+                begin(f"depth^-{exponent:g}, infinite depth")
+                limit = dmft.solve(_residual(math.inf, scale, exponent), data, run, progress=False)
+                ax.plot(limit.times, limit.test_loss, color="black", linestyle="--", label=r"$L = \infty$", zorder=3)
+            for depth, colour in zip(depths, _COLOURS):
+                begin(f"depth^-{exponent:g}, {depth} blocks")
+                net = _residual(depth, scale, exponent)
+                theory = dmft.solve(net, data, run, progress=False)
+                networks = dmft.simulate(net, data, run, dim=dim, seeds=seeds, progress=False)
+                ax.plot(theory.times, theory.test_loss, color=colour, label=f"$L = {depth}$")
+                _circles(ax, shown, networks, colour)
+                deviations.append(dmft.compare(theory, networks).max_abs_z)
+                if limit is not None:
+                    gaps.append(np.max(np.abs(theory.test_loss / limit.test_loss - 1)))
+            log_axis(ax)
+            ax.set(xlabel="gradient step $t$", title=r"$\beta = L^{-1/2}$" if exponent else rf"$\beta = {scale:g}$")
+        axes[0].set_ylabel("test loss")
+        axes[0].legend(title=f"circles: {seeds} networks, $D = {dim}$", title_fontsize=7)
+    distances = ", ".join(f"{gap:.1%} at L = {depth}" for depth, gap in zip(depths, gaps))
+    return stating(
+        figure,
+        f"theory and networks differ by at most {max(deviations):.1f} standard errors; the distance to infinite depth is {distances}",
+    )
+
+
+def _power_law(dim, source, samples=math.inf, single=16, capacity=1.5):
+    """Inputs with the eigenvalues k^-a and a target with w_k^2 = k^(a - a b - 1), k = 1 ... `dim`, P absolute.
+
+    In the scale of `StructuredData`, which is that of dimension 1 with the eigenvalues times `dim`: see `_absolute`. The first `single`
+    modes one by one, the others by Gauss-Legendre quadrature in ln k (docs/theory/deep_linear.md, section 6).
+    """
+    modes = np.arange(1.0, min(dim, single) + 1)
+    counts = np.ones_like(modes)
+    if dim > single:
+        nodes, weights = np.polynomial.legendre.leggauss(4)
+        edges = np.linspace(np.log(single + 0.5), np.log(dim + 0.5), 2 + int(1.5 * np.log10(dim / single)))
+        half = np.diff(edges)[:, None] / 2
+        others = np.exp(edges[:-1, None] + half * (1 + nodes))
+        modes, counts = np.append(modes, others), np.append(counts, half * weights * others)
+    target = modes ** (capacity - capacity * source - 1)
+    return dmft.StructuredData(dim * modes**-capacity, target, counts / np.sum(counts), sample_ratio=samples / dim)
+
+
+def _absolute(depth, width, richness, dim):
+    """The network on `_power_law` data: its richness is in units of dim^1/2, its learning rate in units of 1 / dim."""
+    return dmft.DeepLinear(depth=depth, width_ratio=width / dim, richness=richness * math.sqrt(dim))
+
+
+def _residual(depth, scale, exponent):
+    return dmft.DeepLinearResNet(depth=depth, width_ratio=1.0, branch_scale=scale, depth_exponent=exponent)
+
+
+def _circles(ax, shown, networks, colour, name="test_loss", unit=1):
+    """Mean losses of networks at the steps that are shown, with their standard errors; a step takes the time `unit`."""
+    mean, error = networks.mean(name)[shown], networks.standard_error(name)[shown]
+    style = {"fmt": "o", "color": colour, "markerfacecolor": "white", "markeredgewidth": 0.8, "elinewidth": 0.8}
+    ax.errorbar(shown * unit, mean, error, **style)
+
+
+@takes(2)
+def depth_transfer(depths=(2, 4, 8, 16, 32), steps=20, points=48, progress=True):
+    """Test loss of residual networks against the learning rate, for many depths, with branches scaled by depth^-1/2 and not."""
+    run = dmft.OnlineSGD(0.05, steps, batch_ratio=2.0)
+    scalings = ((0.5, 1.0, r"branches scaled by $L^{-1/2}$"), (0.0, 0.3, "branches not scaled"))
+
+    def problem(scaling, depth):
+        exponent, scale, _ = scaling
+        return dmft.Problem(_residual(depth, scale, exponent), dmft.GaussianData(), run)
+
+    figure, drifts = _rate_scans(scalings, depths, "$L = {:g}$", problem, np.geomspace(0.002, 0.4, points), progress)
+    first, last = depths[0], depths[-1]
+    (scaled, late), (unscaled, unscaled_late) = drifts
+    return stating(
+        figure,
+        f"from {first} to {last} blocks the best learning rate moves by {scaled:+.2f} octaves with branches scaled by depth^-1/2, by "
+        f"{unscaled:+.2f} without scaling; of this {late:+.2f} and {unscaled_late:+.2f} from {depths[len(depths) // 2]} on",
+    )
+
+
+@takes(28)
+def power_law(widths=(16, 64, 256), samples=(50, 200, 800), dim=1000, seeds=8, time=100.0, steps=2000, window=(1.0, 10.0), progress=True):
+    """Test loss on power-law data for several widths and numbers of samples: gradient flow in theory, finite networks at small steps."""
+    panels = (
+        ("N", [(width, math.inf) for width in widths], "all data, width $N$"),
+        ("P", [(widths[-1], count) for count in samples], f"$P$ samples, width {widths[-1]}"),
+    )
+    step, source = time / steps, 0.7
+    shown = np.unique(np.geomspace(max(1, steps // 1000), steps, 12).round().astype(int))
+    flow = dmft.GradientFlow(time=time / dim, first_time=step / dim)
+    descent = dmft.GradientDescent(step / dim, steps)
+    losses, exponents = [], []
+    with plt.style.context(plot.STYLE), stages(len(widths) + len(samples), progress) as begin:
+        figure, axes = plt.subplots(1, 2, figsize=(6.4, 2.8), sharey=True)
+        for ax, (name, cases, title) in zip(axes, panels):
+            for (width, count), colour in zip(cases, _COLOURS):
+                label = f"{name} = {width if name == 'N' else count}"
+                begin(label)
+                net = _absolute(1, width, 1.0, dim)
+                theory = dmft.solve(net, _power_law(dim, source, count), flow, progress=False)
+                networks = dmft.simulate(net, _power_law(dim, source, count, dim), descent, dim=dim, seeds=seeds, progress=False)
+                times, loss = theory.times[1:] * dim, theory.test_loss[1:]
+                ax.plot(times, loss, color=colour, label=f"${label}$")
+                _circles(ax, shown, networks, colour, unit=step)
+                expected = np.exp(np.interp(np.log(shown * step), np.log(times), np.log(loss)))
+                losses.append(np.max(np.abs(networks.mean()[shown] - expected) / networks.standard_error()[shown]))
+                start, end = window
+                predicted = dmft.fit_exponent(theory, (start / dim, end / dim))
+                found = dmft.fit_exponent(networks, (start / step, end / step))
+                exponents.append(f"{found.value:.3f}({found.seed_error:.3f}) for {predicted.value:.3f} at {label}")
+            log_axis(ax), log_axis(ax, "x")
+            ax.set(xlabel="time $t$", title=title)
+            ax.legend(loc="lower left")
+        axes[0].set_ylabel("test loss")
+    return stating(
+        figure,
+        f"theory and networks differ by at most {max(losses):.1f} standard errors; exponents of networks, for those of the theory, "
+        f"t from {start:g} to {end:g}: {', '.join(exponents)}",
+    )
+
+
+@takes(13)
+def power_law_transfer(widths=(16, 64, 256, 1024, 8192), steps=100, points=32, progress=True):
+    """Test loss on power-law data after one-pass SGD against the learning rate, for many widths, in muP and in NTK parameterization."""
+    dim = 10**5
+    data, run = _power_law(dim, 0.7), dmft.OnlineSGD(0.3 / dim, steps, batch_ratio=100 / dim)
+    scalings = ((0.0, r"$\mu$P, $\gamma = 1$"), (-0.5, rf"NTK, $\gamma = (N / {widths[0]})^{{-1/2}}$"))
+
+    def problem(scaling, width):
+        return dmft.Problem(_absolute(2, width, (width / widths[0]) ** scaling[0], dim), data, run)
+
+    figure, drifts = _rate_scans(scalings, widths, "$N = {:g}$", problem, np.geomspace(0.1, 1.6, points), progress, unit=1 / dim)
+    first, last = widths[0], widths[-1]
+    (mup, late), (ntk, ntk_late) = drifts
+    return stating(
+        figure,
+        f"from width {first} to {last} the best learning rate moves by {mup:+.2f} octaves in muP, by {ntk:+.2f} in NTK parameterization; "
+        f"of this {late:+.2f} and {ntk_late:+.2f} from {widths[len(widths) // 2]} on",
+    )
+
+
+def _rate_scans(scalings, sizes, label, problem, rates, progress, unit=1.0):
+    """Final losses against the learning rate, a panel for each scaling.
+
+    Returns the figure, and of each scaling the drift of the best rate in octaves: in all, and from the middle size on.
+
+    `problem` makes the problem of a scaling and a size; the last entry of a scaling is its title; rates are in a `unit`.
+    """
+    drifts = []
+    with plt.style.context(plot.STYLE), stages(len(scalings) * len(sizes), progress) as begin:
+        figure, axes = plt.subplots(1, len(scalings), figsize=(6.4, 2.8), sharex=True, sharey=True)
+        colours = plt.get_cmap("viridis")(np.linspace(0.0, 0.9, len(sizes)))
+        for ax, scaling in zip(axes, scalings):
+            best = []
+            for size, colour in zip(sizes, colours):
+                begin(f"{scaling[-1]}, {label.format(size)}".replace("$", ""))
+                stated = problem(scaling, size)
+                losses = [_loss_at(stated, rate * unit) for rate in rates]
+                ax.plot(rates, losses, color=colour, label=label.format(size))
+                least = np.nanargmin(losses)
+                best.append(rates[least])
+                ax.plot(rates[least], losses[least], "o", color=colour)
+            drifts.append(np.log2(best[-1] / np.array((best[0], best[len(sizes) // 2]))))
+            log_axis(ax), log_axis(ax, "x")
+            ax.set(xlabel=r"learning rate $\eta$", title=scaling[-1])
+        axes[0].set_ylabel(f"test loss after {stated.training.steps} steps")
+        axes[-1].legend()
+    return figure, drifts
+
+
+def _loss_at(problem, rate):
+    stated = problem.replaced({"training.learning_rate": float(rate)})
+    return _final_loss(stated.network, stated.data, stated.training)
+
+
+@takes(480)
+def scaling_exponents(
+    depths=(1, 2, 3), sources=(0.3, 0.5, 0.7, 1.3), shown=0.5, richness=3.0, window=(1e4, 1e8), dim=10**16, progress=True
+):
+    """How fast the loss falls on power-law data, lazy and rich, at three depths: local exponents, fits, and what is derived."""
+    depth_colours, (start, end) = dict(zip(depths, _COLOURS)), window
+    run = dmft.GradientFlow(time=end / dim, first_time=0.05 / dim)
+    derived_rows, literature = [], []
+    with plt.style.context(plot.STYLE), stages(len(sources) * len(depths), progress) as begin:
+        figure, (losses, local, fits) = plt.subplots(1, 3, figsize=(7.4, 2.8))
+        for source in sources:
+            data = _power_law(dim, source)
+            for depth, colour in depth_colours.items():
+                begin(f"b = {source:g}, L = {depth}")
+                derived = dmft.scaling_exponents(depth, source)
+                for gamma, exponent, look in (
+                    (_LAZY, derived.lazy, {"color": "0.6", "marker": "s", "zorder": 1}),
+                    (richness, derived.rich, {"color": colour, "marker": "o"}),
+                ):
+                    flow = dmft.solve(_absolute(depth, math.inf, gamma, dim), data, run, progress=False)
+                    fit, exponent = dmft.fit_exponent(flow, (start / dim, end / dim)), float(exponent)
+                    fits.errorbar(source, fit.value, fit.error, markerfacecolor="white", **look)
+                    derived_rows.append(abs(fit.value - exponent) / fit.error)
+                    if gamma != _LAZY and depth > 1 and source < 1:
+                        literature.append(abs(fit.value - float(derived.growing(2))) / fit.error)
+                    if source == shown:
+                        line = {"color": look["color"], "zorder": look.get("zorder", 2)}
+                        losses.plot(flow.times[1:] * dim, flow.test_loss[1:], **line)
+                        whole = dmft.fit_exponent(flow, (10 / dim, end / dim))
+                        local.plot(whole.times * dim, whole.local, **line)
+                        local.axhline(exponent, linestyle="--", linewidth=0.8, **line)
+        grid = np.linspace(0.6 * min(sources), 1.1 * max(sources), 200)
+        for depth, colour in depth_colours.items():
+            fits.plot(grid, _over_sources(dmft.scaling_exponents(depth).rich, grid), "--", color=colour, linewidth=0.8)
+        fits.plot(grid, grid, "--", color="0.6", linewidth=0.8, zorder=1)
+        fits.plot(grid, _over_sources(dmft.scaling_exponents(1).rich, grid), ":", color="black")
+        local.axhline(float(dmft.scaling_exponents(1, shown).growing(2)), color="black", linestyle=":")
+        for ax in (losses, local):
+            log_axis(ax, "x")
+            ax.set(xlabel="time $t$", xlim=(1, end))
+        log_axis(losses)
+        losses.set(ylabel="test loss", title=f"$b = {shown:g}$")
+        local.set(ylabel=r"$-d \ln \mathrm{loss} \, / \, d \ln t$", title=f"$b = {shown:g}$")
+        fits.set(xlabel="source exponent $b$", ylabel="exponent of the loss", title=rf"$t$ from {_power(start)} to {_power(end)}")
+        lines = [Line2D([], [], color="0.6", label="lazy")]
+        lines += [Line2D([], [], color=colour, label=f"rich, $L = {depth}$") for depth, colour in depth_colours.items()]
+        losses.legend(handles=lines, loc="lower left")
+        dashed = Line2D([], [], color="0.3", linestyle="--", linewidth=0.8, label=r"derived: $b$, $\frac{(L + 1) b}{1 + L b}$")
+        fits.legend(handles=[dashed, Line2D([], [], color="black", linestyle=":", label=r"$2 b / (1 + b)$")], loc="lower right")
+    return stating(
+        figure,
+        f"{sum(z <= 1 for z in derived_rows)} of {len(derived_rows)} fitted exponents are within their error of the derived b and "
+        f"(L+1)b/(1+Lb), the farthest {max(derived_rows):.1f} errors away; 2b/(1+b) misses rich losses at L > 1, b < 1 by "
+        f"{min(literature):.1f} to {max(literature):.0f} errors",
+    )
+
+
+def _over_sources(exponent, sources):
+    """Values of a sympy expression in the source exponent."""
+    return sympy.lambdify(list(exponent.free_symbols), exponent)(sources)
+
+
+def _power(value):
+    return f"$10^{{{np.log10(value):g}}}$"

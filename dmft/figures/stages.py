@@ -16,6 +16,12 @@ def takes(cpu_seconds):
     return state
 
 
+def stating(figure, verdict):
+    """The figure, which says in one line, `figure.verdict`, what its numbers show; ``dmft reproduce`` prints it."""
+    figure.verdict = verdict
+    return figure
+
+
 @contextmanager
 def stages(count, progress):
     """Context of a progress bar over the parts of a figure; its value is called with the name of each part at its beginning."""
