@@ -135,7 +135,8 @@ class LinearTrajectory(Trajectory):
         return matrix.reshape(rows, outputs, rows, outputs)
 
     def _names(self):
-        return "test_loss", "train_loss", *(f"{letter}_{name}" for letter in "CR" for name in CORRELATIONS)
+        error = () if self.loss_error is None else ("loss_error",)
+        return "test_loss", "train_loss", *error, *(f"{letter}_{name}" for letter in "CR" for name in CORRELATIONS)
 
     def _variable(self, name):
         letter, _, field = name.partition("_")

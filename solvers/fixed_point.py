@@ -278,6 +278,12 @@ class Theory:
             matrices[..., window.I, :] = 0.0
             matrices[..., window.I] = 0.0
 
+    def clean(self, window):
+        """Set entries of the window that are less than anything counts to zero: their products would underflow, which is slow."""
+        for matrices in self.everything:
+            for part in (matrices[..., window.I, :], matrices[..., window.P, window.I]):
+                part[np.abs(part) < 1e-100] = 0.0
+
     def take(self, other, n):
         """Begin with the first n rows of a smaller one."""
         for new, old in zip(self.everything, other.everything):

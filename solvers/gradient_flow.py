@@ -26,7 +26,7 @@ TOLERANCE = 1e-6
 #: Ratio of the difference of both integrations to the error of the finer one, below the 2^7 of smooth solutions.
 GAIN = 32.0
 #: Of the initial loss: smaller losses have errors relative to this.
-LEAST_LOSS = 1e-6
+LEAST_LOSS = 1e-5
 #: Most steps of the coarser integration between two output times.
 MOST_PARTS = 64
 #: Of the largest entry of all times: smaller entries of iterates settle relative to this, as rounding is.
@@ -146,6 +146,7 @@ class Integration:
         if not residuals[-1] <= ROUNDING:
             self.theory.erase(window)
             return False
+        self.theory.clean(window)
         before = last if last is not None and last.shape[2] == found.shape[2] else None
         self.place = Place(rows + count, found, before, fixed_point.largest(scales, found))
         return True
