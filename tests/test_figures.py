@@ -18,7 +18,7 @@ SMALL = {
     "bordelon-fixed-point": dict(steps=60, fractions=(0.2, 0.9), depths=(1, 3), richnesses=(1.0,)),
     "bordelon-residual-networks": dict(depths=(1, 3), dim=40, seeds=2, steps=6),
     "bordelon-depth-transfer": dict(depths=(1, 3), steps=4, points=4),
-    "bordelon-power-law": dict(widths=(8, 16), samples=(20, 40), dim=60, seeds=2, time=5.0, steps=100, window=(0.5, 4.0)),
+    "bordelon-power-law": dict(widths=(8, 16), samples=(20, 40), dim=60, seeds=2, time=5.0, window=(0.5, 4.0)),
     "bordelon-power-law-transfer": dict(widths=(16, 64), steps=5, points=4),
     "bordelon-scaling-exponents": dict(depths=(1, 2), sources=(0.5,), window=(20.0, 200.0), dim=10**6),
     "kernel-evolution-loss": dict(richnesses=(1.0,), depth=2, width=32, seeds=2, samples=4, steps=3, particles=64),

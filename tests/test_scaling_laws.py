@@ -1,5 +1,6 @@
 """Exponents of the loss in time: the derivation, and an independent integration of the dynamics that it argues about."""
 
+import math
 from fractions import Fraction
 from types import SimpleNamespace
 
@@ -11,6 +12,8 @@ from scipy.integrate import solve_ivp
 import dmft
 from derivations import scaling_laws
 from derivations.scaling_laws import CAPACITY, DEPTH, SOURCE, balance
+from dmft.figures.bordelon_pehlevan_2025 import _absolute as absolute
+from dmft.figures.bordelon_pehlevan_2025 import _power_law as power_law
 
 
 def test_derived_exponents():
@@ -117,3 +120,20 @@ def test_balanced_layers_follow_the_derived_exponent(depth, source):
     if source != "3/2":
         others = {derived.lazy, *(derived.growing(n) for n in range(1, depth + 1))}
         assert min(abs(fit.value - other) for other in others) > 10 * fit.error
+
+
+@pytest.mark.parametrize(
+    ("depth", "richness", "source", "errors"),
+    [(1, 1e-6, "1/2", 1), (2, 1e-6, "7/10", 1), (1, 30.0, "1/2", 1), (1, 30.0, "3/10", 1), (2, 10.0, "1/2", 2)],
+)
+def test_solved_flows_follow_the_derived_exponents(depth, richness, source, errors):
+    """Gradient flow of infinitely wide networks on the population, lazy and rich; at two hidden layers not the exponent of one."""
+    dim, end = 10**9, 1e3
+    data, network = power_law(dim, float(Fraction(source))), absolute(depth, math.inf, richness, dim)
+    run = dmft.GradientFlow(time=end / dim, first_time=0.05 / max(richness, 1.0) / dim)
+    fit = dmft.fit_exponent(dmft.solve(network, data, run, progress=False), (end / 100 / dim, end / dim))
+    derived = dmft.scaling_exponents(depth, source)
+    assert fit.error < 0.01
+    assert abs(fit.value - (derived.lazy if richness < 1 else derived.rich)) < errors * fit.error
+    if depth == 2:
+        assert abs(fit.value - (derived.rich if richness < 1 else derived.growing(2))) > 10 * fit.error

@@ -145,7 +145,7 @@ def _sweeps(net, data, run):
     return len(single.report["residuals"][0][2])
 
 
-@takes(18)
+@takes(12)
 def residual_networks(depths=(2, 8, 32), dim=200, seeds=16, steps=120, progress=True):
     """Test loss of residual networks of several depths, with branches scaled by depth^-1/2 or not, and its limit of infinite depth."""
     data, run = dmft.GaussianData(sample_ratio=2.0, label_noise=0.2), dmft.GradientDescent(0.008, steps)
@@ -208,10 +208,10 @@ def _residual(depth, scale, exponent):
 
 
 def _circles(ax, shown, networks, colour, name="test_loss", unit=1):
-    """Mean losses of networks at the steps that are shown, with their standard errors; a step takes the time `unit`."""
+    """Mean losses of networks at the times that are shown, with their standard errors; time is drawn in this unit."""
     mean, error = networks.mean(name)[shown], networks.standard_error(name)[shown]
     style = {"fmt": "o", "color": colour, "markerfacecolor": "white", "markeredgewidth": 0.8, "elinewidth": 0.8}
-    ax.errorbar(shown * unit, mean, error, **style)
+    ax.errorbar(networks.times[shown] * unit, mean, error, **style)
 
 
 @takes(2)
@@ -234,17 +234,15 @@ def depth_transfer(depths=(2, 4, 8, 16, 32), steps=20, points=48, progress=True)
     )
 
 
-@takes(28)
-def power_law(widths=(16, 64, 256), samples=(50, 200, 800), dim=1000, seeds=8, time=100.0, steps=2000, window=(1.0, 10.0), progress=True):
-    """Test loss on power-law data for several widths and numbers of samples: gradient flow in theory, finite networks at small steps."""
+@takes(27)
+def power_law(widths=(16, 64, 256), samples=(50, 200, 800), dim=1000, seeds=24, time=100.0, window=(1.0, 10.0), progress=True):
+    """Test loss under gradient flow on power-law data for several widths and numbers of samples: theory and finite networks."""
     panels = (
         ("N", [(width, math.inf) for width in widths], "all data, width $N$"),
         ("P", [(widths[-1], count) for count in samples], f"$P$ samples, width {widths[-1]}"),
     )
-    step, source = time / steps, 0.7
-    shown = np.unique(np.geomspace(max(1, steps // 1000), steps, 12).round().astype(int))
-    flow = dmft.GradientFlow(time=time / dim, first_time=step / dim)
-    descent = dmft.GradientDescent(step / dim, steps)
+    source, (start, end) = 0.7, window
+    run = dmft.GradientFlow(time=time / dim, first_time=time / 1000 / dim)
     losses, exponents = [], []
     with plt.style.context(plot.STYLE), stages(len(widths) + len(samples), progress) as begin:
         figure, axes = plt.subplots(1, 2, figsize=(6.4, 2.8), sharey=True)
@@ -253,20 +251,17 @@ def power_law(widths=(16, 64, 256), samples=(50, 200, 800), dim=1000, seeds=8, t
                 label = f"{name} = {width if name == 'N' else count}"
                 begin(label)
                 net = _absolute(1, width, 1.0, dim)
-                theory = dmft.solve(net, _power_law(dim, source, count), flow, progress=False)
-                networks = dmft.simulate(net, _power_law(dim, source, count, dim), descent, dim=dim, seeds=seeds, progress=False)
-                times, loss = theory.times[1:] * dim, theory.test_loss[1:]
-                ax.plot(times, loss, color=colour, label=f"${label}$")
-                _circles(ax, shown, networks, colour, unit=step)
-                expected = np.exp(np.interp(np.log(shown * step), np.log(times), np.log(loss)))
-                losses.append(np.max(np.abs(networks.mean()[shown] - expected) / networks.standard_error()[shown]))
-                start, end = window
-                predicted = dmft.fit_exponent(theory, (start / dim, end / dim))
-                found = dmft.fit_exponent(networks, (start / step, end / step))
+                theory = dmft.solve(net, _power_law(dim, source, count), run, progress=False)
+                networks = dmft.simulate(net, _power_law(dim, source, count, dim), run, dim=dim, seeds=seeds, progress=False)
+                shown = slice(1, None)
+                ax.plot(theory.times[shown] * dim, theory.test_loss[shown], color=colour, label=f"${label}$")
+                _circles(ax, shown, networks, colour, unit=dim)
+                losses.append(np.max(np.abs(networks.mean() - theory.test_loss) / networks.standard_error()))
+                predicted, found = (dmft.fit_exponent(result, (start / dim, end / dim)) for result in (theory, networks))
                 exponents.append(f"{found.value:.3f}({found.seed_error:.3f}) for {predicted.value:.3f} at {label}")
             log_axis(ax), log_axis(ax, "x")
             ax.set(xlabel="time $t$", title=title)
-            ax.legend(loc="lower left")
+            ax.legend(loc="lower left", title=f"circles: {seeds} networks", title_fontsize=7)
         axes[0].set_ylabel("test loss")
     return stating(
         figure,
@@ -331,11 +326,11 @@ def _loss_at(problem, rate):
 
 @takes(480)
 def scaling_exponents(
-    depths=(1, 2, 3), sources=(0.3, 0.5, 0.7, 1.3), shown=0.5, richness=3.0, window=(1e4, 1e8), dim=10**16, progress=True
+    depths=(1, 2, 3), sources=(0.3, 0.5, 0.7, 1.3), shown=0.5, richness=10.0, window=(1e4, 1e8), dim=10**16, progress=True
 ):
     """How fast the loss falls on power-law data, lazy and rich, at three depths: local exponents, fits, and what is derived."""
     depth_colours, (start, end) = dict(zip(depths, _COLOURS)), window
-    run = dmft.GradientFlow(time=end / dim, first_time=0.05 / dim)
+    run = dmft.GradientFlow(time=end / dim, first_time=0.05 / max(1, richness) / dim)
     derived_rows, literature = [], []
     with plt.style.context(plot.STYLE), stages(len(sources) * len(depths), progress) as begin:
         figure, (losses, local, fits) = plt.subplots(1, 3, figsize=(7.4, 2.8))
