@@ -2,11 +2,10 @@
 
 import math
 import os
-from pathlib import Path
 
 #: Share of the memory that a computation may take.
 SHARE = 0.8
-_GROUPS, _PROCESS = Path("/sys/fs/cgroup"), Path("/proc/self")
+_GROUPS, _PROCESS = "/sys/fs/cgroup", "/proc/self"
 
 
 def cores():
@@ -23,24 +22,26 @@ def memory():
 
 def _groups(controller):
     """Folders of the control groups of this process, versions 1 and 2, its own and those above, as far as they can be seen."""
-    for line in _text(_PROCESS / "cgroup").splitlines():
+    for line in _text(f"{_PROCESS}/cgroup").splitlines():
         _, controllers, path = line.split(":", 2)
         if not controllers or controller in controllers.split(","):
-            own = (_GROUPS / controller if controllers else _GROUPS) / path.strip("/")
-            yield from (folder for folder in (own, *own.parents) if folder.is_relative_to(_GROUPS))
+            folder = os.path.join(_GROUPS, controller if controllers else "", path.strip("/")).rstrip("/")
+            while folder.startswith(_GROUPS):
+                yield folder
+                folder = os.path.dirname(folder)
 
 
 def _memory_limits():
     for folder in _groups("memory"):
         for name in ("memory.max", "memory.limit_in_bytes"):
-            yield from (int(word) for word in _text(folder / name).split() if word != "max")
+            yield from (int(word) for word in _text(f"{folder}/{name}").split() if word != "max")
 
 
 def _quotas():
     """Cores' worth of time that the control groups allow."""
     for folder in _groups("cpu"):
         names = ("cpu.cfs_quota_us", "cpu.cfs_period_us")
-        quota = _text(folder / "cpu.max").split() or [word for name in names for word in _text(folder / name).split()]
+        quota = _text(f"{folder}/cpu.max").split() or [word for name in names for word in _text(f"{folder}/{name}").split()]
         if len(quota) == 2 and quota[0] not in ("max", "-1"):
             yield int(quota[0]) / int(quota[1])
 
@@ -54,12 +55,13 @@ def _address_space():
     limit, _ = resource.getrlimit(resource.RLIMIT_AS)
     if limit == resource.RLIM_INFINITY:
         return math.inf
-    pages = _text(_PROCESS / "statm").split()[:1] or [0]
+    pages = _text(f"{_PROCESS}/statm").split()[:1] or [0]
     return max(0, limit - int(pages[0]) * resource.getpagesize())
 
 
 def _text(path):
     try:
-        return path.read_text(encoding="utf-8")
+        with open(path, encoding="utf-8") as file:
+            return file.read()
     except OSError:
         return ""

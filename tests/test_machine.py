@@ -17,8 +17,8 @@ GIB = 2**30
 @pytest.fixture
 def groups(tmp_path, monkeypatch):
     """groups(membership, {file: content}) makes a tree of control groups, of which this process sees nothing else."""
-    monkeypatch.setattr(machine, "_GROUPS", tmp_path / "cgroup")
-    monkeypatch.setattr(machine, "_PROCESS", tmp_path / "self")
+    monkeypatch.setattr(machine, "_GROUPS", str(tmp_path / "cgroup"))
+    monkeypatch.setattr(machine, "_PROCESS", str(tmp_path / "self"))
     monkeypatch.setattr(machine.os, "sched_getaffinity", lambda _: set(range(16)), raising=False)
     monkeypatch.setattr(machine, "_address_space", lambda: math.inf)
 
