@@ -168,3 +168,8 @@ def test_reproduce_lists_and_draws(tmp_path):
     drawn = CliRunner().invoke(app, ["reproduce", "bordelon-kernels", "--out", str(tmp_path)])
     assert drawn.exit_code == 0 and "bordelon-kernels: takes about 4 s of CPU time" in drawn.output
     assert (tmp_path / "bordelon-kernels.png").stat().st_size > 10_000
+
+
+def test_reproduce_says_the_verdict(tmp_path):
+    drawn = CliRunner().invoke(app, ["reproduce", "bordelon-depth-transfer", "--out", str(tmp_path)])
+    assert drawn.exit_code == 0 and "the best learning rate moves by -0.65 octaves" in drawn.output.replace("\n", " ")

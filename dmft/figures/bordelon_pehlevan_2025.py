@@ -324,9 +324,9 @@ def _loss_at(problem, rate):
     return _final_loss(stated.network, stated.data, stated.training)
 
 
-@takes(480)
+@takes(135)
 def scaling_exponents(
-    depths=(1, 2, 3), sources=(0.3, 0.5, 0.7, 1.3), shown=0.5, richness=10.0, window=(1e4, 1e8), dim=10**16, progress=True
+    depths=(1, 2, 3), sources=(0.3, 0.5, 0.7, 1.3), shown=0.5, richness=10.0, window=(1e4, 1e8), dim=1e24, progress=True
 ):
     """How fast the loss falls on power-law data, lazy and rich, at three depths: local exponents, fits, and what is derived."""
     depth_colours, (start, end) = dict(zip(depths, _COLOURS)), window
