@@ -35,6 +35,8 @@ _exports = {
     "load": "storage",
     "simulate": "simulate",
     "Ensemble": "ensemble",
+    "max_stable_learning_rate": "learning_rates",
+    "optimal_learning_rate": "learning_rates",
     "compare": "compare",
     "Verdict": "compare",
     "FunctionVerdict": "compare",

@@ -21,7 +21,7 @@ def scaling_exponents(depth=None, source=None, capacity=None):
     depth : int, optional
         L hidden layers, all weights trained; by default the symbol L.
     source, capacity : float, fraction or str, optional
-        b and a > 0 of `PowerLawData`, exact: 0.3 is 3/10; by default the symbols b and a.
+        b and a > 0 of a power law (docs/theory/deep_linear.md, section 6), exact: 0.3 is 3/10; by default the symbols b and a.
 
     Returns
     -------
