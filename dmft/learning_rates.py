@@ -11,6 +11,7 @@ import numpy as np
 
 from . import checks
 from .errors import SolverError
+from .networks import DeepLinear, DeepLinearResNet
 from .problem import Problem
 from .solve import solve
 from .specification import check_type
@@ -41,6 +42,7 @@ def max_stable_learning_rate(problem, tolerance=0.01):
     Parameters
     ----------
     problem : Problem
+        Of a deep linear network, whose theory has no sampling error.
         Its learning rate is where the search begins; of a schedule, which is scaled as a whole, the largest rate counts.
     tolerance : float
         Relative error at which the bisection stops.
@@ -67,20 +69,20 @@ def max_stable_learning_rate(problem, tolerance=0.01):
     'DIVERGED'
     """
     tolerance = _checked(problem, tolerance)
-    rate = _largest_rate(problem)
+    rate = largest = _largest_rate(problem)
     stable = {True: None, False: None}
     for _ in range(_OCTAVES):
-        found = _is_stable(problem, rate)
+        found = _is_stable(problem, rate, largest)
         stable[found] = rate
         if None not in stable.values():
             break
         rate *= 2.0 if found else 0.5
     else:
-        raise SolverError(f"training is {'stable' if found else 'unstable'} at every learning rate up to {rate:.3g} from the stated one")
+        raise SolverError(f"training is {'stable' if found else 'unstable'} at every learning rate from the stated one to {rate:.3g}")
     low, high = stable[True], stable[False]
     while high - low > tolerance * (high + low):
         rate = math.sqrt(low * high)
-        low, high = (rate, high) if _is_stable(problem, rate) else (low, rate)
+        low, high = (rate, high) if _is_stable(problem, rate, largest) else (low, rate)
     return LearningRate((low + high) / 2.0, (high - low) / 2.0)
 
 
@@ -93,6 +95,7 @@ def optimal_learning_rate(problem, at=None, quantity="test_loss", tolerance=0.01
     Parameters
     ----------
     problem : Problem
+        Of a deep linear network, whose theory has no sampling error.
         Its learning rate is where the scan begins; of a schedule, which is scaled as a whole, the largest rate counts.
     at : int, optional
         The step; default: the last. Later ones are not solved.
@@ -108,7 +111,7 @@ def optimal_learning_rate(problem, at=None, quantity="test_loss", tolerance=0.01
     Raises
     ------
     ValueError, TypeError
-        Before any work, naming the argument; also for training that has no learning rate, and where the least loss is round-off.
+        Before any work, naming the argument; also for training that has no learning rate. After it, where the least loss is round-off.
     SolverError
         If the loss has no minimum within a factor 2**60 of the stated rate.
 
@@ -129,18 +132,15 @@ def optimal_learning_rate(problem, at=None, quantity="test_loss", tolerance=0.01
     elif checks.integer("at", at, 1) > steps:
         checks.fail("at", at, f"a step up to those of the training, {steps}")
     shorter = problem.replaced({"training.steps": int(at), "training.learning_rate": _first(problem.training.learning_rate, at)})
-    known = {}
+    known, largest = {}, _largest_rate(problem)
 
     def loss(rate):
         if rate not in known:
-            losses = getattr(_solved(shorter, rate), quantity)
-            if losses is None:
-                raise ValueError(f"quantity must be one that the trajectory has; this data set gives no {quantity}")
-            known[rate] = float(losses[-1])
+            known[rate] = float(getattr(_solved(shorter, rate, largest), quantity)[-1])
         return known[rate]
 
-    best = _deepest(loss, _largest_rate(shorter))
-    if known[best] <= _FLOOR * getattr(_solved(shorter, best), quantity)[0]:
+    best = _deepest(loss, largest)
+    if known[best] <= _FLOOR * getattr(_solved(shorter, best, largest), quantity)[0]:
         raise ValueError(f"at must be earlier: the least {quantity} after {at} steps is round-off, {known[best]:.3g}")
     low, high = best * 2.0**-0.5, best * 2.0**0.5
     left, right = low ** _GOLDEN * high ** (1.0 - _GOLDEN), low ** (1.0 - _GOLDEN) * high**_GOLDEN
@@ -172,8 +172,11 @@ def _deepest(loss, rate):
 
 def _checked(problem, tolerance):
     check_type("problem", problem, (Problem,))
+    check_type("problem.network", problem.network, (DeepLinear, DeepLinearResNet))
     if not hasattr(problem.training, "learning_rates"):
         raise ValueError(f"problem must have a training with a learning rate; a {type(problem.training).__name__} has none")
+    if _largest_rate(problem) == 0.0:
+        raise ValueError("problem must have a learning rate > 0 at some step; got a schedule of zeros")
     return checks.number("tolerance", tolerance, f"a number from {_FINEST:g} to {_COARSEST:g}", lambda v: _FINEST <= v <= _COARSEST)
 
 
@@ -185,13 +188,13 @@ def _first(rate, steps):
     return rate if np.ndim(rate) == 0 else np.asarray(rate)[:steps]
 
 
-def _solved(problem, rate):
-    """The trajectory with the schedule scaled to this largest rate."""
+def _solved(problem, rate, largest):
+    """The trajectory with the rates scaled so that `largest` becomes this rate."""
     training = problem.training
-    scaled = rate if np.ndim(training.learning_rate) == 0 else training.learning_rates * (rate / _largest_rate(problem))
+    scaled = rate if np.ndim(training.learning_rate) == 0 else training.learning_rates * (rate / largest)
     return solve(problem.replaced({"training.learning_rate": scaled}), progress=False)
 
 
-def _is_stable(problem, rate):
-    trajectory = _solved(problem, rate)
+def _is_stable(problem, rate, largest):
+    trajectory = _solved(problem, rate, largest)
     return trajectory.status is not Status.DIVERGED and bool(trajectory.train_loss[-1] <= trajectory.train_loss[0])

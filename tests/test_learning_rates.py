@@ -42,6 +42,12 @@ def test_start_and_schedule_do_not_matter(start):
     assert abs(value - scheduled) <= error + other
 
 
+def test_rates_of_a_schedule_are_its_largest_one_even_after_the_step():
+    value, error = dmft.optimal_learning_rate(problem(noise=0.3, rate=0.02, steps=40))
+    ramp, other = dmft.optimal_learning_rate(problem(noise=0.3, rate=np.repeat([0.02, 0.08], 40), steps=80), at=40)
+    assert abs(ramp - 4 * value) <= other + 4 * error
+
+
 @pytest.mark.parametrize("start", [1e-3, 3.0])
 def test_largest_stable_rate_separates(start):
     stated = problem(rate=start)
@@ -67,6 +73,10 @@ def test_bad_input():
             find(3)
         with pytest.raises(ValueError, match="tolerance"):
             find(problem(), tolerance=0.0)
+        with pytest.raises(ValueError, match="problem must have a learning rate > 0 at some step; got a schedule of zeros"):
+            find(problem(rate=np.zeros(100)))
+        with pytest.raises(TypeError, match="problem.network must be a DeepLinear or DeepLinearResNet; got MLP"):
+            find(dmft.Problem(dmft.MLP(1), dmft.Dataset(np.eye(2), [1.0, -1.0]), dmft.GradientDescent(0.1, 5)))
     with pytest.raises(ValueError, match="at must be a step up to those of the training, 100; got 101"):
         dmft.optimal_learning_rate(problem(), at=101)
     with pytest.raises(ValueError, match="quantity must be one of 'test_loss', 'train_loss'; got 'loss'"):
