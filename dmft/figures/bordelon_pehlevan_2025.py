@@ -225,13 +225,7 @@ def depth_transfer(depths=(2, 4, 8, 16, 32), steps=20, points=48, progress=True)
         return dmft.Problem(_residual(depth, scale, exponent), dmft.GaussianData(), run)
 
     figure, drifts = _rate_scans(scalings, depths, "$L = {:g}$", problem, np.geomspace(0.002, 0.4, points), progress)
-    first, last = depths[0], depths[-1]
-    (scaled, late), (unscaled, unscaled_late) = drifts
-    return stating(
-        figure,
-        f"from {first} to {last} blocks the best learning rate moves by {scaled:+.2f} octaves with branches scaled by depth^-1/2, by "
-        f"{unscaled:+.2f} without scaling; of this {late:+.2f} and {unscaled_late:+.2f} from {depths[len(depths) // 2]} on",
-    )
+    return stating(figure, _moved("depth", depths, drifts, "with branches scaled by depth^-1/2", "without scaling"))
 
 
 @takes(27)
@@ -281,12 +275,15 @@ def power_law_transfer(widths=(16, 64, 256, 1024, 8192), steps=100, points=32, p
         return dmft.Problem(_absolute(2, width, (width / widths[0]) ** scaling[0], dim), data, run)
 
     figure, drifts = _rate_scans(scalings, widths, "$N = {:g}$", problem, np.geomspace(0.1, 1.6, points), progress, unit=1 / dim)
-    first, last = widths[0], widths[-1]
-    (mup, late), (ntk, ntk_late) = drifts
-    return stating(
-        figure,
-        f"from width {first} to {last} the best learning rate moves by {mup:+.2f} octaves in muP, by {ntk:+.2f} in NTK parameterization; "
-        f"of this {late:+.2f} and {ntk_late:+.2f} from {widths[len(widths) // 2]} on",
+    return stating(figure, _moved("width", widths, drifts, "in muP", "in NTK parameterization"))
+
+
+def _moved(name, sizes, drifts, *scalings):
+    """The drifts of `_rate_scans` in words."""
+    (one, late), (other, other_late) = drifts
+    return (
+        f"from {name} {sizes[0]} to {sizes[-1]} the best learning rate moves by {one:+.2f} octaves {scalings[0]}, by {other:+.2f} "
+        f"{scalings[1]}; of this {late:+.2f} and {other_late:+.2f} from {sizes[len(sizes) // 2]} on"
     )
 
 
